@@ -1,0 +1,64 @@
+//! The table that says what an IPv4 address, or an address and port, is to this relay.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::limits::{ENDPOINT_SETS, ENDPOINT_WAYS};
+use crate::{Be16, Ipv4};
+
+/// What an endpoint is. A newtype over its byte, so that any byte read from memory is a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Kind(pub u8);
+
+impl Kind {
+    /// An unused place in the table.
+    pub const EMPTY: Self = Self(0);
+    /// VIP, protocol and port (or any port) of a service: `index` is the service. Ingress relay.
+    pub const SERVICE: Self = Self(1);
+    /// An address that is a VIP of some service.
+    pub const VIP: Self = Self(2);
+    /// An address of this host.
+    pub const OWN: Self = Self(3);
+    /// A relay of the other tier: `index` is the peer.
+    pub const PEER: Self = Self(4);
+    /// Address, protocol and port (or any port) at which packets from the tunnel are delivered and from which
+    /// replies come. `index` is, at an ingress relay, the service its replies belong to (`translate = "ingress"`);
+    /// at an egress relay, the backend ([`Self::BACKEND`]).
+    pub const BACKEND: Self = Self(5);
+    /// The same with `translate = "none"`: the endpoint is VIP and port, held by the service's hosts; `index` is the service.
+    pub const SHARED: Self = Self(6);
+    /// An address of a host that serves: nothing else of it may reach a client.
+    pub const SERVER: Self = Self(7);
+}
+
+/// One endpoint. Key: address, port (0: any), protocol (0: any, the address itself).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Endpoint {
+    /// IPv4 address.
+    pub address: Ipv4,
+    /// Port, or zero for any.
+    pub port: Be16,
+    /// IP protocol number, or zero for the address as such.
+    pub protocol: u8,
+    /// What it is.
+    pub kind: Kind,
+    /// Of the service, peer or backend, as [`Kind`] says.
+    pub index: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// Endpoints whose keys hash to the same place: one cache line.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct EndpointSet(pub [Endpoint; ENDPOINT_WAYS]);
+
+/// The set of a key. `seed` is chosen by the compiler of the image so that no set overflows.
+#[inline(always)]
+pub const fn set_of(seed: u64, address: Ipv4, port: Be16, protocol: u8) -> usize {
+    let key = (address.word() as u64) << 32 | (u16::from_ne_bytes(port.0) as u64) << 8 | protocol as u64;
+    let mixed = (key ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> (64 - ENDPOINT_SETS.trailing_zeros())) as usize
+}

@@ -1,0 +1,49 @@
+//! Sizes and alignments that both sides rely on, and the promise to aya that the values are plain bytes.
+
+use core::mem::{offset_of, size_of};
+
+use crate::bucket::Bucket;
+use crate::counters::Counters;
+use crate::endpoint::{Endpoint, EndpointSet};
+use crate::flow::{Flow, FlowKey, FlowSet};
+use crate::image::{Backend, Globals, Image, NextHop, Peer, Service};
+use crate::meta::Meta;
+use crate::neighbour::NeighbourKey;
+
+const _: () = {
+    assert!(size_of::<Endpoint>() == 16);
+    // One cache line each; the maps are memory-mappable, so that their values start at a page.
+    assert!(size_of::<EndpointSet>() == 64);
+    assert!(size_of::<Flow>() == 16);
+    assert!(size_of::<FlowSet>() == 64);
+    assert!(size_of::<FlowKey>() == 16);
+    assert!(size_of::<Globals>() == 128);
+    assert!(size_of::<Service>() == 16);
+    assert!(size_of::<NextHop>() == 20);
+    assert!(size_of::<Backend>() == 44);
+    assert!(size_of::<Peer>() == 32);
+    assert!(offset_of!(Image, endpoints) == 128);
+    assert!(size_of::<Image>() % 8 == 0 && size_of::<Image>() < 1 << 20);
+    // The kernel refuses per-CPU values over 32 KiB.
+    assert!(size_of::<Counters>() <= 32 << 10);
+    assert!(size_of::<Bucket>() == 16);
+    assert!(size_of::<Meta>() == 32);
+    assert!(size_of::<NeighbourKey>() == 8);
+};
+
+#[cfg(feature = "user")]
+mod user {
+    use crate::{
+        Mac, bucket::Bucket, counters::Counters, flow::FlowKey, image::Image, meta::Meta,
+        neighbour::NeighbourKey,
+    };
+
+    macro_rules! plain {
+        ($($type:ty),*) => {$(
+            // SAFETY: the type is `bytemuck::Pod`: `repr(C)` or transparent, no padding, any bytes are a value.
+            unsafe impl aya::Pod for $type where $type: bytemuck::Pod {}
+        )*};
+    }
+
+    plain!(Bucket, Counters, FlowKey, Image, Mac, Meta, NeighbourKey);
+}

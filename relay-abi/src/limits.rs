@@ -1,0 +1,34 @@
+//! Sizes of the tables. Powers of two wherever the kernel side masks an index with `size - 1`.
+
+/// Services in one configuration.
+pub const SERVICES: usize = 256;
+/// Backends in one configuration, over all services.
+pub const BACKENDS: usize = 1024;
+/// Relays of the other tier in one configuration.
+pub const PEERS: usize = 64;
+/// Sets of the endpoint table, [`ENDPOINT_WAYS`] endpoints each.
+pub const ENDPOINT_SETS: usize = 1024;
+/// Endpoints in a set: one 64-byte cache line.
+pub const ENDPOINT_WAYS: usize = 4;
+/// Slots of the pool that all services' pick tables share.
+pub const RING_SLOTS: usize = 65_536;
+/// Slots of a backend's table of egress relays.
+pub const PEER_SLOTS: usize = 16;
+/// Rows of the counter table for each verdict: reasons have codes below this.
+pub const REASON_CODES: usize = 128;
+/// Room for tallies.
+pub const TALLY_CODES: usize = 32;
+/// Flows in a set: one 64-byte cache line.
+pub const FLOW_WAYS: usize = 4;
+/// Flow sets in the object file; the loader sets the configured number.
+pub const FLOW_SETS_DEFAULT: u32 = 1024;
+/// Flows the spill table holds beside the sets that are full.
+pub const FLOW_SPILL_ENTRIES: u32 = 65_536;
+/// Last known link-layer addresses towards clients.
+pub const NEIGHBOURS: u32 = 16_384;
+/// Bytes of the ring that reports missing neighbours.
+pub const NEIGHBOUR_MISS_BYTES: u32 = 65_536;
+/// Token buckets for generated ICMP errors, a CPU: bucket 0 limits the relay, the others the prefixes hashed to them.
+pub const ICMP_BUCKETS: u32 = 1024;
+/// Bytes of original datagram quoted at most in a generated ICMP error: 576 less the two headers (RFC 1812 section 4.3.2.3).
+pub const ICMP_QUOTE: u16 = 548;

@@ -1,0 +1,15 @@
+//! Next hops towards clients whose link-layer address the kernel has forgotten.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Ipv4;
+
+/// A next hop on a link: key of `NEIGHBOURS`, record of `NEIGHBOUR_MISSES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct NeighbourKey {
+    /// Interface index of the link.
+    pub ifindex: u32,
+    /// The next hop's address.
+    pub address: Ipv4,
+}
