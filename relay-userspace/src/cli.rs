@@ -1,0 +1,76 @@
+//! The command line: which commands exist and how they are dispatched. Does nothing else.
+
+use clap::{Parser, Subcommand};
+
+use crate::broken_pipe;
+use crate::command;
+use crate::exit::{Exit, Failure};
+
+/// An XDP relay that hides a service behind two tiers of hosts.
+#[derive(Debug, Parser)]
+#[command(name = "xdp-relay", version, about, after_help = after_help())]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(command::check::Check),
+}
+
+impl Command {
+    /// Whether this is the daemon, which must outlive the reader of its output.
+    fn is_daemon(&self) -> bool {
+        match self {
+            Self::Check(_) => false,
+        }
+    }
+
+    fn run(&self) -> Result<Exit, Failure> {
+        match self {
+            Self::Check(check) => check.run(),
+        }
+    }
+}
+
+/// Reads the command line, runs the command, reports its failure.
+#[must_use]
+pub fn run() -> Exit {
+    let cli = Cli::parse();
+    if !cli.command.is_daemon() {
+        broken_pipe::end_quietly();
+    }
+    cli.command.run().unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        failure.exit
+    })
+}
+
+fn after_help() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        text.push_str(&format!("  {}  {}\n", exit.code(), exit.meaning()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        for exit in Exit::ALL {
+            assert!(help.contains(exit.meaning()), "{}", exit.meaning());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One file a command: what it reads, what it does, how it ends.
+
+pub mod check;
