@@ -5,5 +5,6 @@
 mod broken_pipe;
 pub mod cli;
 pub mod command;
+pub mod compile;
 pub mod config;
 pub mod exit;
