@@ -8,7 +8,7 @@ use crate::endpoint::{Endpoint, EndpointSet};
 use crate::flow::{Flow, FlowKey, FlowSet};
 use crate::image::{Backend, Globals, Image, NextHop, Peer, Service};
 use crate::meta::Meta;
-use crate::neighbour::NeighbourKey;
+use crate::neighbour::{Neighbour, NeighbourKey};
 
 const _: () = {
     assert!(size_of::<Endpoint>() == 16);
@@ -28,7 +28,7 @@ const _: () = {
     assert!(size_of::<Counters>() <= 32 << 10);
     assert!(size_of::<Bucket>() == 16);
     assert!(size_of::<Meta>() == 32);
-    assert!(size_of::<NeighbourKey>() == 8);
+    assert!(size_of::<NeighbourKey>() == 8 && size_of::<Neighbour>() == 12);
 };
 
 #[cfg(feature = "user")]
@@ -45,5 +45,5 @@ mod user {
         )*};
     }
 
-    plain!(Bucket, Counters, FlowKey, Image, Mac, Meta, NeighbourKey);
+    plain!(Bucket, Counters, FlowKey, Image, Mac, Meta, Neighbour, NeighbourKey);
 }

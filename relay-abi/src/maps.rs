@@ -6,9 +6,9 @@ pub const GENERATIONS: &str = "GENERATIONS";
 pub const COUNTERS: &str = "COUNTERS";
 /// `ARRAY` of [`crate::flow::FlowSet`], memory-mappable.
 pub const FLOWS: &str = "FLOWS";
-/// `HASH`: [`crate::flow::FlowKey`] to the flow's state word, for flows whose set is full.
+/// `LRU_HASH`: [`crate::flow::FlowKey`] to the flow's state word, for flows whose set is full.
 pub const FLOW_SPILL: &str = "FLOW_SPILL";
-/// `HASH`: [`crate::neighbour::NeighbourKey`] to [`crate::Mac`].
+/// `HASH`: [`crate::neighbour::NeighbourKey`] to [`crate::neighbour::Neighbour`].
 pub const NEIGHBOURS: &str = "NEIGHBOURS";
 /// `RINGBUF` of [`crate::neighbour::NeighbourKey`].
 pub const NEIGHBOUR_MISSES: &str = "NEIGHBOUR_MISSES";
