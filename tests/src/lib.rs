@@ -1,1 +1,11 @@
+//! What the end-to-end tests and `cargo xtask demo` share: the published topology in network namespaces, the real
+//! programs around the relay, captures, and the checks that are always on. It never looks inside the relay: it sees what
+//! a network engineer at the cable sees.
 
+pub mod privileged;
+pub mod process;
+pub mod topology;
+pub mod waiting;
+
+pub use privileged::privileged;
+pub use topology::{Place, Topology};

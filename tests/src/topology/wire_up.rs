@@ -1,0 +1,105 @@
+//! Turns a plan into devices, addresses, routes and settings of the kernel.
+
+use anyhow::Result;
+
+use super::Topology;
+use super::namespace::Namespace;
+use super::plan::{End, Link, Place};
+use crate::process::output_of;
+
+/// Segments are never merged on arrival, so that a capture shows each frame as it was on the wire.
+const NO_MERGING: &str = "1";
+
+pub(super) fn wire_up(topology: &Topology) -> Result<()> {
+    for link in &topology.plan.links {
+        if link.needs_switch() {
+            make_switch(topology, link)?;
+        } else {
+            make_cable(topology, link)?;
+        }
+        for end in &link.ends {
+            set_up_end(topology.at(end.place)?, end, link.mtu)?;
+        }
+    }
+    for route in &topology.plan.routes {
+        let mut words = vec!["route", "add"];
+        words.extend(route.text.split_whitespace());
+        topology.at(route.place)?.ip(&words)?;
+    }
+    for place in [Place::ClientRouter, Place::Ingress, Place::Egress, Place::ServiceRouter] {
+        if topology.has(place) {
+            // Relays as well: bpf_fib_lookup refuses where the device of arrival does not forward.
+            topology.at(place)?.sysctl("net/ipv4/ip_forward", "1")?;
+            topology.at(place)?.sysctl("net/ipv4/conf/all/send_redirects", "0")?;
+        }
+    }
+    if topology.options.service_holds_vip {
+        let service = topology.at(Place::Service)?;
+        // As a server behind a direct-return balancer must: hold the address, never answer ARP for it.
+        service.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
+        service.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
+        service.ip(&["address", "add", &format!("{}/32", super::addresses::VIP), "dev", "lo"])?;
+    }
+    Ok(())
+}
+
+/// The switch's end of the cable to `place`.
+pub(super) fn port_name(link: &Link, place: Place) -> String {
+    // At most 15 characters: a letter for the link, then the host.
+    let initial: String = link.name.chars().take(1).collect();
+    let mut name = format!("{initial}-{}", place.label());
+    name.truncate(15);
+    name
+}
+
+fn make_cable(topology: &Topology, link: &Link) -> Result<()> {
+    if let [one, other] = link.ends.as_slice() {
+        connect(topology.at(one.place)?, one.device, topology.at(other.place)?, other.device)?;
+    }
+    Ok(())
+}
+
+fn make_switch(topology: &Topology, link: &Link) -> Result<()> {
+    let switch = topology.at(Place::Switch)?;
+    let mtu = link.mtu.to_string();
+    switch.ip(&["link", "add", link.name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
+    for end in &link.ends {
+        let port = port_name(link, end.place);
+        connect(topology.at(end.place)?, end.device, switch, &port)?;
+        set_offloads(switch, &port)?;
+        switch.ip(&["link", "set", "dev", &port, "mtu", &mtu, "master", link.name, "up"])?;
+    }
+    switch.ip(&["link", "set", "dev", link.name, "mtu", &mtu, "up"])?;
+    Ok(())
+}
+
+fn connect(one: &Namespace, device: &str, other: &Namespace, other_device: &str) -> Result<()> {
+    one.ip(&["link", "add", device, "type", "veth", "peer", "name", other_device, "netns", other.name()])?;
+    Ok(())
+}
+
+fn set_up_end(namespace: &Namespace, end: &End, mtu: u32) -> Result<()> {
+    if end.place.is_relay() {
+        // GRO stays off here: the counter of frames that XDP saw must start with the program, not before.
+        output_of(namespace.command("ethtool").args(["-K", end.device, "tx", "off", "txvlan", "off"]))?;
+    } else {
+        set_offloads(namespace, end.device)?;
+    }
+    for address in &end.addresses {
+        namespace.ip(&["address", "add", address, "dev", end.device])?;
+    }
+    namespace.ip(&["link", "set", "dev", end.device, "mtu", &mtu.to_string(), "up"])?;
+    Ok(())
+}
+
+/// What XDP on the other end of a veth needs: complete checksums in the packet, VLAN tags in the packet, and a polled
+/// receiver (a veth takes redirected frames only while GRO or XDP is on).
+fn set_offloads(namespace: &Namespace, device: &str) -> Result<()> {
+    output_of(
+        namespace
+            .command("ethtool")
+            .args(["-K", device, "tx", "off", "txvlan", "off", "gro", "on", "tso", "off", "gso", "off"]),
+    )?;
+    namespace.ip(&["link", "set", "dev", device, "gro_max_size", NO_MERGING])?;
+    Ok(())
+}
