@@ -97,12 +97,14 @@ pub struct Failure {
     pub message: String,
     /// What to do next, where that is known.
     pub hint: Option<String>,
+    /// Text to print before the message, such as all problems of a configuration file.
+    pub details: Option<String>,
 }
 
 impl Failure {
     /// A failure without advice.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, details: None }
     }
 
     /// Adds what to do next.
@@ -137,6 +139,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(details) = &self.details {
+            writeln!(f, "{details}\n")?;
+        }
         write!(f, "error: {}", self.message)?;
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {hint}")?;
