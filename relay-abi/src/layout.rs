@@ -35,7 +35,7 @@ const _: () = {
 mod user {
     use crate::{
         Mac, bucket::Bucket, counters::Counters, flow::FlowKey, image::Image, meta::Meta,
-        neighbour::NeighbourKey,
+        neighbour::{Neighbour, NeighbourKey},
     };
 
     macro_rules! plain {
