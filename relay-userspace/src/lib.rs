@@ -8,3 +8,4 @@ pub mod command;
 pub mod compile;
 pub mod config;
 pub mod exit;
+pub mod jiffies;
