@@ -10,9 +10,22 @@ use std::{
 mod bpf;
 
 use bpf::{
-    compile::{CompileError, INPUTS, MAIN, compile},
+    compile::{CompileError, MAIN, compile},
     toolchain::Toolchain,
 };
+
+/// What an object is made of, relative to the workspace: nothing else needs a new one.
+const INPUTS: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "relay-abi/Cargo.toml",
+    "relay-abi/src",
+    "relay-core/Cargo.toml",
+    "relay-core/src",
+    "relay-ebpf/Cargo.toml",
+    "relay-ebpf/src",
+    "xtask/src/bpf",
+];
 
 fn main() -> ExitCode {
     let directory = |name| PathBuf::from(env::var_os(name).unwrap_or_default());

@@ -1,1 +1,58 @@
-fn main() {}
+//! `cargo xtask`: everything that is done to this repository, one command each. CI does nothing else.
+
+mod bpf;
+mod build;
+mod ci;
+mod generate;
+mod links;
+mod lint;
+mod process;
+mod setup;
+mod size;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, tests and measures xdp-relay.",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Setup(setup::Options),
+    Build(build::Options),
+    Test(test::Options),
+    Size(size::Options),
+    Generate(generate::Options),
+    Lint(lint::Options),
+    Ci(ci::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(options) => setup::run(&options),
+        Command::Build(options) => build::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Size(options) => size::run(&options),
+        Command::Generate(options) => generate::run(&options),
+        Command::Lint(options) => lint::run(&options),
+        Command::Ci(options) => ci::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

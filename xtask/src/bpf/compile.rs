@@ -18,19 +18,6 @@ pub(crate) struct Object {
 /// The object that the relay carries.
 pub(crate) const MAIN: Object = Object { name: "relay-ebpf", features: "" };
 
-/// What an object is made of, relative to the workspace: nothing else needs a new one.
-pub(crate) const INPUTS: &[&str] = &[
-    "Cargo.toml",
-    "Cargo.lock",
-    "relay-abi/Cargo.toml",
-    "relay-abi/src",
-    "relay-core/Cargo.toml",
-    "relay-core/src",
-    "relay-ebpf/Cargo.toml",
-    "relay-ebpf/src",
-    "xtask/src/bpf",
-];
-
 /// Cargo profile of the root `Cargo.toml`.
 const PROFILE: &str = "bpf";
 
@@ -78,21 +65,34 @@ pub(crate) fn compile(
     show: bool,
 ) -> Result<PathBuf, CompileError> {
     let toolchain = Toolchain::detect().map_err(CompileError::Toolchain)?;
-    let directory = target.join("bpf");
-    let mut command = command(&toolchain, workspace, &directory, "build");
+    let mut command = command(&toolchain, &cargo(&toolchain), workspace, target, "build");
     command.args(["--package", "relay-ebpf", "--bin", object.name, "--features", object.features]);
     run(command, show)?;
-    Ok(directory.join(BPF_TARGET).join(PROFILE).join(object.name))
+    Ok(directory(target).join(BPF_TARGET).join(PROFILE).join(object.name))
 }
 
-/// A cargo command for the BPF target, in an environment cleared of what an outer cargo set for the host.
-fn command(toolchain: &Toolchain, workspace: &Path, directory: &Path, subcommand: &str) -> Command {
-    let (cargo, rustc) = match &toolchain.compiler {
-        Compiler::Prebuilt { rustc } => {
-            (PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())), rustc)
-        }
-        Compiler::Nightly { cargo, rustc } => (cargo.clone(), rustc),
-    };
+/// The host's target directory must not be locked, or rebuilt, by the BPF build.
+fn directory(target: &Path) -> PathBuf {
+    target.join("bpf")
+}
+
+fn cargo(toolchain: &Toolchain) -> PathBuf {
+    match &toolchain.compiler {
+        Compiler::Prebuilt { .. } => PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
+        Compiler::Nightly { cargo, .. } => cargo.clone(),
+    }
+}
+
+/// A command of `cargo`, or of a program that runs it, for the BPF target, in an environment cleared of what an outer
+/// cargo set for the host.
+pub(crate) fn command(
+    toolchain: &Toolchain,
+    cargo: &Path,
+    workspace: &Path,
+    target: &Path,
+    subcommand: &str,
+) -> Command {
+    let (Compiler::Prebuilt { rustc } | Compiler::Nightly { rustc, .. }) = &toolchain.compiler;
     let mut command = Command::new(cargo);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(belongs_to_outer_build) {
@@ -104,7 +104,7 @@ fn command(toolchain: &Toolchain, workspace: &Path, directory: &Path, subcommand
         .env("RUSTC", rustc)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(toolchain, workspace).join("\u{1f}"))
         .args([subcommand, "--profile", PROFILE, "--target", BPF_TARGET, "--target-dir"])
-        .arg(directory);
+        .arg(directory(target));
     match toolchain.compiler {
         // Released compilers refuse the unstable features that `aya-ebpf` is made of.
         Compiler::Prebuilt { .. } => command.env("RUSTC_BOOTSTRAP", "1"),
@@ -153,7 +153,7 @@ fn failed(command: &Command, messages: String) -> CompileError {
     CompileError::Compiler { command: line(command), messages }
 }
 
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

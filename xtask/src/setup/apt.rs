@@ -1,0 +1,100 @@
+//! Installs Debian packages, and starts none of the services in them.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bpf::toolchain::find, process, workspace};
+
+/// Asked by Debian's maintainer scripts before they start a service.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// The answer "this action is forbidden".
+const POLICY_SCRIPT: &str = "#!/bin/sh\nexit 101\n";
+
+/// Waits for another apt instead of failing.
+const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
+
+pub(crate) fn can_install() -> bool {
+    workspace::is_root().unwrap_or(false) && find("apt-get").is_some()
+}
+
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if find("apt-get").is_none() {
+        bail!("these are missing, and there is no apt-get to install them: {list} (Debian's package names)");
+    }
+    if !workspace::is_root()? {
+        bail!(
+            "these are missing, run as root: apt-get update && apt-get install --no-install-recommends {list}"
+        );
+    }
+    process::run_with_progress("setup: updating Debian's package lists", apt().arg("update"))?;
+    let _no_services = NoServices::hold()?;
+    let what = format!("setup: installing Debian packages {list}");
+    process::run_with_progress(
+        &what,
+        apt().args(["install", "--yes", "--no-install-recommends"]).args(packages),
+    )?;
+    if packages.contains(&"nginx") {
+        keep_nginx_off();
+    }
+    Ok(())
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["-q", "-o", LOCK_TIMEOUT]).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// While it lives, installing a package starts no service: the tests run their own, in network namespaces.
+#[derive(Debug)]
+struct NoServices {
+    made: bool,
+}
+
+impl NoServices {
+    fn hold() -> Result<Self> {
+        let policy = Path::new(POLICY);
+        if policy.exists() {
+            return Ok(Self { made: false });
+        }
+        fs::write(policy, POLICY_SCRIPT).with_context(|| format!("cannot write {POLICY}"))?;
+        let held = Self { made: true };
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot make {POLICY} executable"))?;
+        Ok(held)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.made
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            eprintln!(
+                "warning: cannot remove {POLICY}, which keeps Debian packages from starting services: {error}"
+            );
+        }
+    }
+}
+
+/// The package enables the service for the next boot; a test tool must not open port 80 of somebody's machine.
+fn keep_nginx_off() {
+    if !Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    let status = Command::new("systemctl").args(["disable", "nginx"]).stdin(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("warning: nginx may start at the next boot; `systemctl disable nginx` keeps it off");
+    }
+}
