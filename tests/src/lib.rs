@@ -2,10 +2,16 @@
 //! programs around the relay, captures, and the checks that are always on. It never looks inside the relay: it sees what
 //! a network engineer at the cable sees.
 
+pub mod capture;
+pub mod hiding;
+pub mod packet_view;
 pub mod privileged;
 pub mod process;
+pub mod table;
 pub mod topology;
+pub mod traffic;
 pub mod waiting;
+pub mod web_service;
 
 pub use privileged::privileged;
 pub use topology::{Place, Topology};

@@ -191,7 +191,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
     anyhow!("a thread inside a namespace panicked: {text}")
 }
 
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let bytes: Vec<u8> =
         text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect::<Option<_>>()?;
     bytes.try_into().ok()
