@@ -34,7 +34,12 @@ const _: () = {
 #[cfg(feature = "user")]
 mod user {
     use crate::{
-        Mac, bucket::Bucket, counters::Counters, flow::FlowKey, image::Image, meta::Meta,
+        Mac,
+        bucket::Bucket,
+        counters::Counters,
+        flow::FlowKey,
+        image::Image,
+        meta::Meta,
         neighbour::{Neighbour, NeighbourKey},
     };
 

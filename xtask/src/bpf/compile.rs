@@ -22,9 +22,10 @@ pub(crate) const MAIN: Object = Object { name: "relay-ebpf", features: "" };
 const PROFILE: &str = "bpf";
 
 /// v3 has 32-bit jumps and arithmetic (kernel 5.1). Misaligned access is legal in BPF, and byte-array headers would
-/// be read a byte at a time without it. BTF is what maps and verifier logs are named by.
+/// be read a byte at a time without it; said to the linker, which makes the code, because rustc warns of the name.
+/// BTF is what maps and verifier logs are named by.
 const CODE_GENERATION: &[&str] =
-    &["-Ctarget-cpu=v3", "-Ctarget-feature=+allows-misaligned-mem-access", "-Clink-arg=--btf"];
+    &["-Ctarget-cpu=v3", "-Clink-arg=--cpu-features=+allows-misaligned-mem-access", "-Clink-arg=--btf"];
 
 #[derive(Debug)]
 pub(crate) enum CompileError {
