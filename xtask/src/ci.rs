@@ -20,8 +20,8 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "setup", repeat: "cargo xtask setup", run: || setup::run(&setup::Options::default()) },
     Step { name: "format", repeat: "cargo fmt --all --check", run: format },
-    Step { name: "lint, host", repeat: "cargo xtask lint", run: lint::host },
-    Step { name: "lint, BPF", repeat: "cargo xtask lint", run: lint::bpf },
+    Step { name: "lint, host", repeat: "cargo xtask lint --host", run: lint::host },
+    Step { name: "lint, BPF", repeat: "cargo xtask lint --bpf", run: lint::bpf },
     Step {
         name: "documents",
         repeat: "cargo xtask generate --check",

@@ -14,12 +14,21 @@ use crate::{
 
 /// Run clippy with warnings denied, for the host and for the BPF target.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Only for the host
+    #[arg(long, conflicts_with = "bpf")]
+    host: bool,
+    /// Only for the BPF target
+    #[arg(long)]
+    bpf: bool,
+}
 
-pub(crate) fn run(_: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(&[setup::Group::Bpf, setup::Group::Lint])?;
-    host()?;
-    bpf()
+    if !options.bpf {
+        host()?;
+    }
+    if options.host { Ok(()) } else { bpf() }
 }
 
 pub(crate) fn host() -> Result<()> {

@@ -64,7 +64,7 @@ pub(crate) fn run_with_progress(what: &str, command: &mut Command) -> Result<()>
         for text in tail {
             eprintln!("    {text}");
         }
-        bail!("{what}: `{}` failed: {status}", line(command));
+        bail!("{what}: `{}` failed: {status}; its last lines are above", line(command));
     }
     eprintln!("{what}: done in {} s", start.elapsed().as_secs());
     Ok(())

@@ -154,7 +154,9 @@ fn failed(command: &Command, messages: String) -> CompileError {
     CompileError::Compiler { command: line(command), messages }
 }
 
+/// A command as a person would type it.
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

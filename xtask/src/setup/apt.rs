@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -20,8 +21,34 @@ const POLICY_SCRIPT: &str = "#!/bin/sh\nexit 101\n";
 /// Waits for another apt instead of failing.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
-pub(crate) fn can_install() -> bool {
-    workspace::is_root().unwrap_or(false) && find("apt-get").is_some()
+/// Whether Debian's packages are the way to go: this machine's apt knows them, and it is for us to install them, or
+/// there is no `other_way` than to have somebody do it.
+pub(crate) fn offers(packages: &[&str], other_way: bool) -> Result<bool> {
+    if find("apt-get").is_none() {
+        return Ok(false);
+    }
+    if !workspace::is_root()? {
+        return Ok(!other_way);
+    }
+    update()?;
+    Ok(packages.iter().all(|package| knows(package)))
+}
+
+fn knows(package: &str) -> bool {
+    let mut command = Command::new("apt-cache");
+    let status = command.args(["show", package]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Brings the package lists up to date, once.
+fn update() -> Result<()> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    process::run_with_progress("setup: updating Debian's package lists", apt().arg("update"))?;
+    DONE.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
@@ -37,7 +64,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
             "these are missing, run as root: apt-get update && apt-get install --no-install-recommends {list}"
         );
     }
-    process::run_with_progress("setup: updating Debian's package lists", apt().arg("update"))?;
+    update()?;
     let _no_services = NoServices::hold()?;
     let what = format!("setup: installing Debian packages {list}");
     process::run_with_progress(

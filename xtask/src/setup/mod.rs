@@ -46,42 +46,74 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Installs what of `groups` is missing. Says nothing if nothing is.
 pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
-    let has = |group| groups.contains(&group);
-    let mut packages = Vec::new();
-    let mut rustup_nightly = false;
-    let needs_linker = has(Group::Bpf) && toolchain::linker().is_none();
-    if has(Group::Bpf) {
-        let compiler = toolchain::compiler();
-        // Debian's compiler first; rustup's where that cannot be had.
-        rustup_nightly = compiler.is_none() && !apt::can_install() && toolchain::find("rustup").is_some();
-        if compiler.is_none() && !rustup_nightly {
-            packages.extend(needs::COMPILER_PACKAGES);
-        }
-        if needs_linker && !rustup_nightly && !matches!(compiler, Some(Compiler::Nightly { .. })) {
-            packages.extend(missing(needs::LINKER));
-        }
-    }
-    if has(Group::Test) {
-        packages.extend(missing(needs::TEST));
-    }
-    let prebuilt = !rustup_nightly && !matches!(toolchain::compiler(), Some(Compiler::Nightly { .. }));
-    if has(Group::Lint)
-        && prebuilt
-        && toolchain::compiler().is_none_or(|compiler| lint::driver(&compiler).is_none())
-    {
-        packages.push(needs::LINT_PACKAGE);
-    }
-    apt::install(&packages)?;
-    if rustup_nightly {
+    let plan = Plan::new(groups)?;
+    apt::install(&plan.packages)?;
+    if plan.nightly {
         install_nightly()?;
     }
-    if needs_linker {
+    if plan.linker {
         install_linker()?;
     }
-    if has(Group::Lint) {
+    if groups.contains(&Group::Lint) {
         install_components()?;
     }
     Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// Debian's.
+    packages: Vec<&'static str>,
+    /// rustup's nightly compiler.
+    nightly: bool,
+    /// bpf-linker, built here.
+    linker: bool,
+}
+
+impl Plan {
+    fn new(groups: &[Group]) -> Result<Self> {
+        let mut plan = Self::default();
+        let compiler = toolchain::compiler();
+        if groups.contains(&Group::Bpf) {
+            plan.linker = toolchain::linker().is_none();
+            if compiler.is_none() {
+                plan.add_compiler()?;
+            }
+            if plan.linker && !plan.nightly && !matches!(compiler, Some(Compiler::Nightly { .. })) {
+                plan.packages.extend(missing(needs::LINKER));
+            }
+        }
+        if groups.contains(&Group::Test) {
+            plan.packages.extend(missing(needs::TEST));
+        }
+        if groups.contains(&Group::Lint)
+            && !plan.nightly
+            && compiler.as_ref().and_then(lint::driver).is_none()
+        {
+            match compiler {
+                Some(Compiler::Nightly { .. }) => plan.nightly = true,
+                Some(Compiler::Prebuilt { .. }) | None => plan.packages.push(needs::LINT_PACKAGE),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Debian's compiler first, rustup's where that cannot be had.
+    fn add_compiler(&mut self) -> Result<()> {
+        let rustup = toolchain::find("rustup").is_some();
+        if apt::offers(needs::COMPILER_PACKAGES, rustup)? {
+            self.packages.extend(needs::COMPILER_PACKAGES);
+        } else if rustup {
+            self.nightly = true;
+        } else {
+            bail!(
+                "there is no compiler for BPF and no way to install one: install rustup, whose nightly with rust-src \
+                 does, or on Debian {}",
+                needs::COMPILER_PACKAGES.join(" ")
+            );
+        }
+        Ok(())
+    }
 }
 
 fn missing(needs: &'static [needs::Need]) -> impl Iterator<Item = &'static str> {
@@ -114,10 +146,7 @@ fn install_linker() -> Result<()> {
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
         command.env_remove(name);
     }
-    process::run_with_progress(
-        &format!("setup: building {package} with cargo install (about 2 min)"),
-        &mut command,
-    )?;
+    process::run_with_progress(&format!("setup: building {package} with cargo install"), &mut command)?;
     if toolchain::linker().is_none() {
         bail!("{package} was installed, but not to a directory in PATH: add cargo's bin directory to PATH");
     }
