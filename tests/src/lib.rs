@@ -3,15 +3,20 @@
 //! a network engineer at the cable sees.
 
 pub mod capture;
+pub mod conservation;
+pub mod end_to_end;
 pub mod hiding;
 pub mod packet_view;
 pub mod privileged;
 pub mod process;
+pub mod relay;
+pub mod relay_config;
 pub mod table;
 pub mod topology;
 pub mod traffic;
 pub mod waiting;
 pub mod web_service;
 
+pub use end_to_end::{EndToEnd, Setup};
 pub use privileged::privileged;
 pub use topology::{Place, Topology};

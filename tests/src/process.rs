@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -79,6 +79,7 @@ pub struct Background {
     line: String,
     child: Child,
     log: PathBuf,
+    stop_on_drop: bool,
 }
 
 impl Background {
@@ -95,9 +96,11 @@ impl Background {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(error_out)
+            // A Ctrl-C at the terminal is for us: we stop what we started.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("start `{line}`"))?;
-        Ok(Self { line, child, log: log.to_owned() })
+        Ok(Self { line, child, log: log.to_owned(), stop_on_drop: true })
     }
 
     pub fn id(&self) -> u32 {
@@ -146,6 +149,11 @@ impl Background {
         bail!("`{}` did not end within {STOP_PATIENCE:?} of SIGTERM; killed it", self.line);
     }
 
+    /// Lets it run on when this value is gone.
+    pub fn leave_running(mut self) {
+        self.stop_on_drop = false;
+    }
+
     /// SIGKILL at once, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("kill `{}`", self.line))?;
@@ -156,6 +164,9 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        if !self.stop_on_drop {
+            return;
+        }
         if let Err(error) = self.stop() {
             eprintln!("{error:#}");
         }

@@ -1,0 +1,162 @@
+//! Configurations for the relays of a topology, as a user would write them.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::topology::addresses::{BACKEND, EGRESS_TUNNEL, INGRESS_TUNNEL, VIP};
+use crate::topology::{Place, Topology};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Translate {
+    /// The ingress relay rewrites VIP and port to the backend's.
+    Ingress,
+    /// The packet stays as the client sent it; the service host holds the VIP.
+    None,
+}
+
+/// One service as both relays must know it.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    pub protocol: &'static str,
+    /// What clients ask for.
+    pub port: u16,
+    /// Where the service listens; equal to `port` where nothing is translated.
+    pub backend_port: u16,
+    pub translate: Translate,
+}
+
+/// What one relay is told.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    pub place: Place,
+    pub services: Vec<Service>,
+    /// The address that `translate = "ingress"` services are rewritten to.
+    pub backend: Ipv4Addr,
+    pub tunnel_mtu: Option<u32>,
+    /// Added to the end as it is: further tables.
+    pub extra: String,
+    interfaces: Vec<(&'static str, &'static str)>,
+    pin_directory: PathBuf,
+    directory: PathBuf,
+}
+
+impl RelayConfig {
+    pub fn of(topology: &Topology, place: Place, services: &[Service]) -> Result<Self> {
+        let arms = match place {
+            Place::Ingress => ["public", "tunnel"],
+            Place::Egress => ["tunnel", "service"],
+            Place::Client | Place::ClientRouter | Place::ServiceRouter | Place::Service | Place::Switch => {
+                bail!("{} is no relay", place.label())
+            }
+        };
+        let interfaces = arms
+            .into_iter()
+            .map(|arm| Ok((arm, topology.relay_device(place, arm)?)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            place,
+            services: services.to_vec(),
+            backend: BACKEND,
+            tunnel_mtu: None,
+            extra: String::new(),
+            interfaces,
+            pin_directory: topology.pin_directory(),
+            directory: topology.directory().to_owned(),
+        })
+    }
+
+    pub fn node(&self) -> String {
+        format!("{}-1", self.place.label())
+    }
+
+    /// Writes the configuration and what it refers to; gives its path.
+    pub fn write(&self) -> Result<PathBuf> {
+        let key = self.key_file();
+        if self.needs_key() && !key.exists() {
+            write_key(&key)?;
+        }
+        let path = self.directory.join(format!("{}.toml", self.node()));
+        std::fs::write(&path, self.text()).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
+    pub fn text(&self) -> String {
+        let (local, peer, peer_address) = match self.place {
+            Place::Egress => (EGRESS_TUNNEL, "ingress-1", INGRESS_TUNNEL),
+            _ => (INGRESS_TUNNEL, "egress-1", EGRESS_TUNNEL),
+        };
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let mut line = |line: &str| {
+            let _infallible = writeln!(text, "{line}");
+        };
+        line(&format!("role = \"{}\"", self.place.label()));
+        line(&format!("node = \"{}\"", self.node()));
+        line(&format!("pin_directory = \"{}\"", self.pin_directory.display()));
+        line(&format!("state_directory = \"{}\"", self.directory.join("state").display()));
+        if self.needs_key() {
+            line(&format!("hash_key_file = \"{}\"", self.key_file().display()));
+        }
+        line("\n[interfaces]");
+        for (arm, device) in &self.interfaces {
+            line(&format!("{arm} = \"{device}\""));
+        }
+        line(&format!("\n[tunnel]\nlocal = \"{local}\""));
+        if let Some(mtu) = self.tunnel_mtu {
+            line(&format!("mtu = {mtu}"));
+        }
+        line(&format!("\n[[peers]]\nname = \"{peer}\"\naddress = \"{peer_address}\""));
+        for service in &self.services {
+            line(&self.service_text(service));
+        }
+        line(&self.extra);
+        text
+    }
+
+    fn service_text(&self, service: &Service) -> String {
+        let ingress = self.place == Place::Ingress;
+        let untranslated = service.translate == Translate::None;
+        let mut lines =
+            vec![format!("\n[[services]]\nname = \"{}\"\nprotocol = \"{}\"", service.name, service.protocol)];
+        if ingress || untranslated {
+            lines.push(format!("vips = [\"{VIP}\"]\nport = {}", service.port));
+        }
+        if untranslated {
+            lines.push("translate = \"none\"".to_owned());
+        }
+        if !(ingress && untranslated) {
+            let backend = self.backend;
+            lines.push(format!(
+                "[[services.backends]]\nname = \"{}-1\"\naddress = \"{backend}\"\nport = {}",
+                service.name, service.backend_port
+            ));
+        }
+        lines.join("\n")
+    }
+
+    fn needs_key(&self) -> bool {
+        self.place == Place::Ingress
+            || self.services.iter().any(|service| service.translate == Translate::None)
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.directory.join("hash.key")
+    }
+}
+
+fn write_key(path: &Path) -> Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("create {}", path.display()))?;
+    writeln!(file, "000102030405060708090a0b0c0d0e0f").with_context(|| format!("write {}", path.display()))
+}
