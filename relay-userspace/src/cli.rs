@@ -17,19 +17,22 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(command::check::Check),
+    #[command(hide = true)]
+    Generate(command::generate::Generate),
 }
 
 impl Command {
     /// Whether this is the daemon, which must outlive the reader of its output.
     fn is_daemon(&self) -> bool {
         match self {
-            Self::Check(_) => false,
+            Self::Check(_) | Self::Generate(_) => false,
         }
     }
 
     fn run(&self) -> Result<Exit, Failure> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Generate(generate) => generate.run(),
         }
     }
 }

@@ -1,0 +1,32 @@
+//! How commands print: data to standard output, whose failures count, and colour only where somebody looks.
+
+use std::io::{IsTerminal, Write};
+
+use crate::config::Style;
+use crate::exit::{Exit, Failure};
+
+/// Prints a line of data.
+pub fn line(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::io("write to standard output", &error))
+}
+
+/// Prints text that has its line ends.
+pub fn text(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::io("write to standard output", &error))
+}
+
+/// Prints a JSON object.
+pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot write the result as JSON: {error}")))?;
+    line(&text)
+}
+
+/// Colour on standard error: on a terminal, unless `NO_COLOR` is set.
+#[must_use]
+pub fn stderr_style() -> Style {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stderr().is_terminal() && !unwanted { Style::Coloured } else { Style::Plain }
+}

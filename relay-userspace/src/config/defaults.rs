@@ -1,0 +1,69 @@
+//! Every default and every bound of the configuration, once. The reader, the reference page and the tests of the
+//! annotated examples take them from here.
+
+use std::time::Duration;
+
+use relay_abi::limits;
+
+/// Where pins go.
+pub const PIN_DIRECTORY: &str = "/sys/fs/bpf/xdp-relay";
+/// Where the lock file goes.
+pub const STATE_DIRECTORY: &str = "/run/xdp-relay";
+/// Outer TTL.
+pub const OUTER_TTL: u8 = 64;
+/// Outer DSCP: best effort.
+pub const OUTER_DSCP: u8 = 0;
+/// Share of a backend.
+pub const WEIGHT: u16 = 1;
+/// Generated ICMP errors per second.
+pub const ICMP_RATE: u32 = 1000;
+/// Generated ICMP errors per second to one client /24.
+pub const ICMP_PREFIX_RATE: u32 = 50;
+/// Flows an egress relay remembers: 16 MiB of table.
+pub const FLOW_ENTRIES: u32 = 1_048_576;
+/// Idle time after which a flow may be displaced.
+pub const FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time between probes of a stale next hop.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Smallest outer packet limit: what every IPv4 host takes (RFC 791).
+pub const TUNNEL_MTU_MIN: i64 = 576;
+/// Largest IPv4 packet.
+pub const TUNNEL_MTU_MAX: i64 = 65_535;
+/// Highest DSCP: six bits.
+pub const DSCP_MAX: i64 = 63;
+/// Highest weight of a backend.
+pub const WEIGHT_MAX: i64 = 1000;
+/// Highest rate of generated ICMP errors.
+pub const ICMP_RATE_MAX: i64 = 1_000_000;
+/// Smallest flow table.
+pub const FLOW_ENTRIES_MIN: i64 = 1024;
+/// Largest flow table: 1 GiB.
+pub const FLOW_ENTRIES_MAX: i64 = 67_108_864;
+/// Shortest idle time of a flow, in milliseconds.
+pub const FLOW_IDLE_MS_MIN: u64 = 10_000;
+/// Longest idle time of a flow, in milliseconds: the age field of the flow table counts no further.
+pub const FLOW_IDLE_MS_MAX: u64 = 4 * 3_600_000;
+/// Shortest time between probes, in milliseconds.
+pub const PROBE_MS_MIN: u64 = 200;
+/// Longest time between probes, in milliseconds.
+pub const PROBE_MS_MAX: u64 = 60_000;
+
+/// Length of the name of a relay.
+pub const NODE_NAME_MAX: usize = 32;
+/// Length of the name of a peer, service or backend.
+pub const NAME_MAX: usize = 64;
+/// Length of an interface name: the kernel's IFNAMSIZ less the final zero.
+pub const INTERFACE_NAME_MAX: usize = 15;
+/// Services in one file.
+pub const SERVICES_MAX: usize = limits::SERVICES;
+/// Backends in one file, over all services.
+pub const BACKENDS_MAX: usize = limits::BACKENDS;
+/// Peers in one file.
+pub const PEERS_MAX: usize = limits::PEERS;
+/// Peers that one backend can be reached through.
+pub const BACKEND_PEERS_MAX: usize = limits::PEER_SLOTS;
+/// VIPs of one service.
+pub const VIPS_MAX: usize = 64;
+/// Bytes of a configuration file. The largest sensible one is a tenth of this.
+pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,37 @@
+//! What must hold between several keys. The texts stand in problems and, all of them, in `docs/config.md`.
+
+macro_rules! rules {
+    ($($name:ident = $text:literal;)*) => {
+        $(pub(in crate::config) const $name: &str = $text;)*
+
+        /// Every rule, for the documentation.
+        pub(in crate::config) const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+rules! {
+    NAMES = "peers have different names; so have services, and so have the backends of one service";
+    LISTS = "a list has no value twice";
+    KNOWN_PEERS = "`peers` names entries of `[[peers]]`";
+    ONE_USE = "an address has one use: `tunnel.local`, one peer, VIPs, or backends";
+    ONE_VIP = "with `translate = \"ingress\"` a service has exactly one VIP";
+    VIPS = "no two services have the same VIP, protocol and port";
+    ENDPOINTS = "with `translate = \"ingress\"` no two backends have the same address, protocol and port, where `\"any\"` is the same as every port: replies could not be told apart";
+    HOSTS = "with `translate = \"none\"` the backends of one service have different addresses";
+    KEPT_PORT = "with `port = \"any\"` or `translate = \"none\"` the port of a backend is the service's, if it is given at all";
+    BACKENDS = "all services together have at most 1024 backends";
+    BACKEND_PEERS = "a backend is reached through at most 16 peers; with more peers than that, each backend names its own";
+    ICMP_RATES = "`icmp.prefix_rate` is at most `icmp.rate`";
+    HASH_KEY = "`hash_key_file` is a regular file that only its owner can read or write, and holds 32 hexadecimal digits, not all zero";
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::defaults;
+
+    #[test]
+    fn numbers_in_the_texts_are_the_limits() {
+        assert!(super::BACKENDS.contains(&defaults::BACKENDS_MAX.to_string()));
+        assert!(super::BACKEND_PEERS.contains(&defaults::BACKEND_PEERS_MAX.to_string()));
+    }
+}
