@@ -16,6 +16,7 @@ use crate::topology::addresses::{BACKEND, HIDDEN, VIP};
 use crate::topology::plan::{CLIENT_DEVICE, SERVICE_DEVICE};
 use crate::topology::{Namespace, Options, Place, Topology, mount_bpffs};
 use crate::traffic::fetch::Browser;
+use crate::traffic::raw::Wire;
 use crate::traffic::udp::{Echo, ask};
 use crate::waiting::wait_until;
 use crate::web_service::{HTTPS_PORT, WHO_AM_I_PORT, WebService};
@@ -159,6 +160,24 @@ impl EndToEnd {
     /// The address the service's sockets have.
     pub fn service_address(&self) -> Ipv4Addr {
         if self.topology.options().service_holds_vip { VIP } else { BACKEND }
+    }
+
+    /// A way to send forged packets from the client to its gateway.
+    pub fn client_wire(&self) -> Result<Wire> {
+        self.wire(Place::Client, CLIENT_DEVICE)
+    }
+
+    /// A way to send forged packets from the service host to its gateway.
+    pub fn service_wire(&self) -> Result<Wire> {
+        self.wire(Place::Service, SERVICE_DEVICE)
+    }
+
+    fn wire(&self, place: Place, device: &str) -> Result<Wire> {
+        let default = format!("{} has no default route", place.label());
+        let routes = self.topology.plan().routes.iter().filter(|route| route.place == place);
+        let gateway = routes.filter_map(|route| route.text.strip_prefix("default via ")).next();
+        let gateway: Ipv4Addr = gateway.context(default)?.parse().context("read a gateway's address")?;
+        Wire::open(self.topology.at(place)?, device, gateway)
     }
 
     /// Asks the service as whom it sees the client.

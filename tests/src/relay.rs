@@ -30,6 +30,8 @@ pub struct Relay {
     pin_directory: PathBuf,
     binary: PathBuf,
     process: Option<Background>,
+    /// Runs the controller with less than all rights: a program and its arguments to put before it.
+    pub wrapper: Vec<String>,
     /// What the devices had counted before the program was attached.
     baseline: DeviceCounters,
 }
@@ -44,6 +46,7 @@ impl Relay {
             pin_directory: topology.pin_directory(),
             binary: binary()?,
             process: None,
+            wrapper: Vec::new(),
             baseline: DeviceCounters::default(),
             config,
         })
@@ -78,7 +81,14 @@ impl Relay {
         let socket = UnixDatagram::bind(&socket_path)
             .with_context(|| format!("listen on {}", socket_path.display()))?;
         socket.set_read_timeout(Some(Duration::from_millis(10))).context("set a time limit")?;
-        let mut command = self.namespace.command(&self.binary);
+        let mut command = match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = self.namespace.command(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            None => self.namespace.command(&self.binary),
+        };
         command.arg("run").arg("--config").arg(config).env("NOTIFY_SOCKET", &socket_path);
         let mut process = Background::start(&mut command, &self.log_path())?;
         wait_for(&format!("{} to be ready", self.node()), START_PATIENCE, || {
@@ -138,6 +148,16 @@ impl Relay {
 
     pub fn counters(&self) -> Result<RelayCounters> {
         RelayCounters::parse(&self.command("counters", &["--json"])?.success()?)
+    }
+
+    /// Waits until this reason has counted `packets` more than in `before`.
+    pub fn wait_for_reason(&self, before: &RelayCounters, reason: &str, packets: u64) -> Result<()> {
+        let mut moved = Default::default();
+        wait_for(&format!("{packets} packets counted as {reason}"), BALANCE_PATIENCE, || {
+            moved = self.counters()?.moved_since(before);
+            Ok((moved.get(reason).copied().unwrap_or(0) >= packets).then_some(()))
+        })
+        .with_context(|| format!("{} counted {moved:?}", self.node()))
     }
 
     /// The relay's counters against its devices', once they agree or cannot be expected to any more.

@@ -55,6 +55,31 @@ impl Injector {
     }
 }
 
+/// A way to send IPv4 packets from one interface to one neighbour, as they are.
+#[derive(Debug)]
+pub struct Wire {
+    injector: Injector,
+    hop: Hop,
+}
+
+impl Wire {
+    pub fn open(namespace: &Namespace, device: &str, next: Ipv4Addr) -> Result<Self> {
+        Ok(Self { injector: Injector::open(namespace, device)?, hop: hop_to(namespace, device, next)? })
+    }
+
+    /// Sends a packet that starts with its IPv4 header.
+    pub fn send(&self, packet: &[u8]) -> Result<()> {
+        self.injector.send(&self.hop.frame(packet)?)
+    }
+
+    /// Sends a packet with bytes behind its end, as short frames have on a real Ethernet.
+    pub fn send_padded(&self, packet: &[u8], padding: &[u8]) -> Result<()> {
+        let mut frame = self.hop.frame(packet)?;
+        frame.extend_from_slice(padding);
+        self.injector.send(&frame)
+    }
+}
+
 /// The Ethernet addresses from `device` to its neighbour `next`, resolved for real.
 pub fn hop_to(namespace: &Namespace, device: &str, next: Ipv4Addr) -> Result<Hop> {
     let next = next.to_string();
