@@ -82,10 +82,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let of_kind = || targets.iter().map(String::as_str).filter(|target| Kind::of(target) == kind);
         if kind == Kind::Host {
             host(of_kind(), filter, &mut total, &mut failures)?;
-        } else {
-            for target in of_kind() {
-                privileged(target, kind, filter, &mut total, &mut failures)?;
-            }
+            continue;
+        }
+        if of_kind().next().is_none() {
+            failures.push(format!("there is no {kind:?} test to run"));
+        }
+        for target in of_kind() {
+            privileged(target, kind, filter, &mut total, &mut failures)?;
         }
     }
     println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.ignored);
