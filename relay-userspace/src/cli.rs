@@ -4,7 +4,14 @@ use clap::{Parser, Subcommand};
 
 use crate::broken_pipe;
 use crate::command;
+use crate::command::output::{self, Colour};
 use crate::exit::{Exit, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  xdp-relay check /etc/xdp-relay/ingress.toml   say everything that is wrong with a configuration
+  xdp-relay help check                          say what a command does, with examples
+";
 
 /// An XDP relay that hides a service behind two tiers of hosts.
 #[derive(Debug, Parser)]
@@ -12,6 +19,10 @@ use crate::exit::{Exit, Failure};
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Colour messages
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +52,7 @@ impl Command {
 #[must_use]
 pub fn run() -> Exit {
     let cli = Cli::parse();
+    output::choose_colour(cli.color);
     if !cli.command.is_daemon() {
         broken_pipe::end_quietly();
     }
@@ -51,7 +63,8 @@ pub fn run() -> Exit {
 }
 
 fn after_help() -> String {
-    let mut text = String::from("Exit codes:\n");
+    let mut text = String::from(EXAMPLES);
+    text.push_str("\nExit codes:\n");
     for exit in Exit::ALL {
         text.push_str(&format!("  {}  {}\n", exit.code(), exit.meaning()));
     }

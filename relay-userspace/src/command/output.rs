@@ -1,6 +1,9 @@
 //! How commands print: data to standard output, whose failures count, and colour only where somebody looks.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
 
 use crate::config::Style;
 use crate::exit::{Exit, Failure};
@@ -24,9 +27,32 @@ pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(&text)
 }
 
-/// Colour on standard error: on a terminal, unless `NO_COLOR` is set.
+/// When text is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless the environment has `NO_COLOR`
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Notes the user's choice. Called once, before any command runs.
+pub(crate) fn choose_colour(colour: Colour) {
+    COLOUR.get_or_init(|| colour);
+}
+
+/// How text on standard error is decorated.
 #[must_use]
 pub fn stderr_style() -> Style {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if std::io::stderr().is_terminal() && !unwanted { Style::Coloured } else { Style::Plain }
+    let coloured = match COLOUR.get().copied().unwrap_or(Colour::Auto) {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => std::io::stderr().is_terminal() && !unwanted,
+    };
+    if coloured { Style::Coloured } else { Style::Plain }
 }
