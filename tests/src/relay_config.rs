@@ -106,6 +106,7 @@ impl RelayConfig {
         for (arm, device) in &self.interfaces {
             line(&format!("{arm} = \"{device}\""));
         }
+        line("mode = \"driver\"");
         line(&format!("\n[tunnel]\nlocal = \"{local}\""));
         if let Some(mtu) = self.tunnel_mtu {
             line(&format!("mtu = {mtu}"));
