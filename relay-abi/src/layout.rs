@@ -23,7 +23,7 @@ const _: () = {
     assert!(size_of::<Backend>() == 44);
     assert!(size_of::<Peer>() == 32);
     assert!(offset_of!(Image, endpoints) == 128);
-    assert!(size_of::<Image>() % 8 == 0 && size_of::<Image>() < 1 << 20);
+    assert!(size_of::<Image>().is_multiple_of(8) && size_of::<Image>() < 1 << 20);
     // The kernel refuses per-CPU values over 32 KiB.
     assert!(size_of::<Counters>() <= 32 << 10);
     assert!(size_of::<Bucket>() == 16);

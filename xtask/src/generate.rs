@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use anyhow::{Context as _, Result, bail};
 use relay_abi::{Reason, reason::Action};
 
-use crate::workspace;
+use crate::{process, setup, workspace};
 
 /// Write the documents that are made from the source.
 #[derive(Debug, clap::Args)]
@@ -24,12 +24,16 @@ struct Document {
     text: fn() -> Result<String>,
 }
 
-const DOCUMENTS: &[Document] = &[Document { path: "docs/reasons.md", text: reasons }];
+const DOCUMENTS: &[Document] = &[
+    Document { path: "docs/reasons.md", text: reasons },
+    Document { path: "docs/config.md", text: || relay(&["generate", "config-reference"]) },
+];
 
 /// Where a reader learns not to edit the file.
 const NOTICE: &str = "<!-- Made by `cargo xtask generate`. Edit its source instead. -->\n";
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::ensure(&[setup::Group::Bpf])?;
     let mut stale = Vec::new();
     for document in DOCUMENTS {
         let path = workspace::root().join(document.path);
@@ -55,6 +59,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What the relay itself prints.
+fn relay(arguments: &[&str]) -> Result<String> {
+    process::read(
+        workspace::cargo("run").args(["--quiet", "--package", "relay-userspace", "--"]).args(arguments),
+    )
 }
 
 fn reasons() -> Result<String> {
