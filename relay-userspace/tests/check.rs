@@ -1,5 +1,7 @@
 //! The command `check` as scripts meet it: exit codes, what goes to which stream, and manners.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -82,6 +84,34 @@ fn json_goes_to_stdout_and_text_to_stderr() {
     let output = files.check("good.toml", &["--json"]);
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((output.status.code(), &json["ok"]), (Some(0), &true.into()));
+}
+
+#[test]
+fn a_configuration_that_does_not_fit_the_tables_is_refused() {
+    let files = Files::new();
+    let text = std::fs::read_to_string(files.path("good.toml")).unwrap();
+    let (head, rest) = text.split_once("[[services]]").unwrap();
+    let (_, tail) = rest.split_once("[icmp]").unwrap();
+    // 1024 backends at scattered addresses are 2048 endpoints; a table of 1024 sets of 4 cannot place them.
+    let mut services = String::new();
+    let mut random = 1u32;
+    for service in 0..4 {
+        services += &format!(
+            "[[services]]\nname = \"s{service}\"\nvips = [\"203.0.113.{service}\"]\nprotocol = \"tcp\"\nport = 443\n"
+        );
+        for backend in 0..256 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let address = std::net::Ipv4Addr::from_bits(0xac00_0000 | random >> 8);
+            services += &format!("[[services.backends]]\nname = \"b{backend}\"\naddress = \"{address}\"\n");
+        }
+    }
+    std::fs::write(files.path("full.toml"), format!("{head}{services}[icmp]{tail}")).unwrap();
+    let output = files.check("full.toml", &["--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let problem = &json["problems"][0];
+    assert_eq!((&problem["key"], &problem["column"]), (&"services".into(), &1.into()));
+    assert!(problem["message"].as_str().unwrap().contains("configure fewer"), "{problem}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::command::output;
+use crate::compile::{self, Link, Links, NextHops};
+use crate::config::valid::Config;
 use crate::config::{self, Secrets};
 use crate::exit::{Exit, Failure};
 
@@ -34,7 +36,10 @@ impl Check {
     /// Runs the command.
     pub fn run(&self) -> Result<Exit, Failure> {
         match config::examine(&self.file, Secrets::IfReadable) {
-            Ok(report) => {
+            Ok(mut report) => {
+                if let Some(Err(error)) = report.config().map(fits) {
+                    report.refuse_services(&error);
+                }
                 for note in report.notes() {
                     eprintln!("note: {note}");
                 }
@@ -57,4 +62,18 @@ impl Check {
             }
         }
     }
+}
+
+/// Whether the configuration fits the tables of the packet path, by making the image as far as that can be done
+/// without looking at this host.
+fn fits(config: &Config) -> Result<(), compile::Error> {
+    let link = || Link { ifindex: 1, mac: [0; 6], mtu: 1500, name: String::new() };
+    let links = Links {
+        edge: link(),
+        tunnel: link(),
+        own_addresses: Vec::new(),
+        edge_address: config.tunnel.local,
+        jiffies_per_second: 250,
+    };
+    compile::compile(config, &links, &NextHops::default(), 0, 1).map(|_| ())
 }

@@ -55,7 +55,7 @@ pub const NODE_NAME_MAX: usize = 32;
 pub const NAME_MAX: usize = 64;
 /// Length of an interface name: the kernel's IFNAMSIZ less the final zero.
 pub const INTERFACE_NAME_MAX: usize = 15;
-/// Services in one file.
+/// Services in one file, and services counted once for each of their VIPs.
 pub const SERVICES_MAX: usize = limits::SERVICES;
 /// Backends in one file, over all services.
 pub const BACKENDS_MAX: usize = limits::BACKENDS;

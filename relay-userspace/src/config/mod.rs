@@ -77,7 +77,7 @@ pub fn examine_bytes(file: String, content: Vec<u8>, secrets: Secrets) -> Report
             let end = text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at + c.len_utf8());
             let problem = Problem::syntax(at..end, "this byte is not UTF-8")
                 .hint(Some("save the file in UTF-8, the only encoding of TOML"));
-            Report::new(Source::new(file, text), vec![problem], None, secrets)
+            Report::new(Source::new(file, text), vec![problem], None, 0..0, secrets)
         }
     }
 }
@@ -91,7 +91,8 @@ fn examine_text(source: Source, secrets: Secrets) -> Report {
     let found = std::mem::take(&mut reader.problems);
     drop_echoes(&source, &mut problems, found);
     problems.sort_by_key(|problem| problem.span.start);
-    Report::new(source, problems, config, secrets)
+    let services = file.services.given().map_or(0..0, |services| services.span.clone());
+    Report::new(source, problems, config, services, secrets)
 }
 
 /// The role decides which keys are known, so it is read before all others; what is wrong with it is reported later.

@@ -1,5 +1,6 @@
 //! How the problems of a file are shown: text as rustc prints it, JSON for programs.
 
+use std::error::Error;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Secrets;
-use super::problem::{Class, Problem, Source};
+use super::problem::{Class, Problem, Source, Span};
 use super::valid::{Config, Role};
 use crate::exit::{Exit, Failure};
 
@@ -28,6 +29,8 @@ pub struct Report {
     problems: Vec<Problem>,
     notes: Vec<String>,
     config: Option<Config>,
+    /// Where the services start.
+    services: Span,
 }
 
 impl Report {
@@ -35,6 +38,7 @@ impl Report {
         source: Source,
         problems: Vec<Problem>,
         config: Option<Config>,
+        services: Span,
         secrets: Secrets,
     ) -> Self {
         let tolerated =
@@ -47,7 +51,7 @@ impl Report {
                 format!("`{key}` was not checked: {}; {}", problem.message, problem.hint.unwrap_or_default())
             })
             .collect();
-        Self { source, problems, notes, config }
+        Self { source, problems, notes, config, services }
     }
 
     /// Whether nothing is wrong.
@@ -70,6 +74,13 @@ impl Report {
 
     pub(super) fn take_config(&mut self) -> Option<Config> {
         self.config.take()
+    }
+
+    /// Adds that the services as a whole are refused, by who was to use them.
+    pub fn refuse_services(&mut self, why: &dyn Error) {
+        let problem = Problem::new(Class::Context, &self.services, "services", why.to_string());
+        self.problems.push(problem);
+        self.config = None;
     }
 
     /// Line, from 1, of each problem.

@@ -302,6 +302,25 @@ fn too_many() {
 }
 
 #[test]
+fn too_many_vips() {
+    let keys = KeyFile::new();
+    let service = |at: usize| {
+        let vips: Vec<String> = (1..=64).map(|last| format!("\"203.0.{at}.{last}\"")).collect();
+        let vips = vips.join(", ");
+        format!(
+            "[[services]]\nname = \"s{at}\"\nvips = [{vips}]\nprotocol = \"udp\"\nport = 53\ntranslate = \"none\"\n"
+        )
+    };
+    let head = INGRESS.split("[[services]]").next().unwrap();
+    let four: String = (1..=4).map(service).collect();
+    assert!(report(&keys.put_into(&format!("{head}{four}"))).is_ok());
+    let json = report(&keys.put_into(&format!("{head}{four}{}", service(5)))).json();
+    assert_eq!(json["problems"].as_array().unwrap().len(), 1);
+    assert_eq!(json["problems"][0]["key"], "services[4].vips");
+    assert_eq!(json["problems"][0]["message"], "320 vips up to here are too many");
+}
+
+#[test]
 fn the_secret() {
     let keys = KeyFile::new();
     let good = "00112233445566778899aabbccddeeff";

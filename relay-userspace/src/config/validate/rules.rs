@@ -19,6 +19,7 @@ rules! {
     ENDPOINTS = "with `translate = \"ingress\"` no two backends have the same address, protocol and port, where `\"any\"` is the same as every port: replies could not be told apart";
     HOSTS = "with `translate = \"none\"` the backends of one service have different addresses";
     KEPT_PORT = "with `port = \"any\"` or `translate = \"none\"` the port of a backend is the service's, if it is given at all";
+    SERVICE_VIPS = "all services together, counted once for each VIP, are at most 256";
     BACKENDS = "all services together have at most 1024 backends";
     BACKEND_PEERS = "a backend is reached through at most 16 peers; with more peers than that, each backend names its own";
     ICMP_RATES = "`icmp.prefix_rate` is at most `icmp.rate`";
@@ -31,6 +32,7 @@ mod tests {
 
     #[test]
     fn numbers_in_the_texts_are_the_limits() {
+        assert!(super::SERVICE_VIPS.contains(&defaults::SERVICES_MAX.to_string()));
         assert!(super::BACKENDS.contains(&defaults::BACKENDS_MAX.to_string()));
         assert!(super::BACKEND_PEERS.contains(&defaults::BACKEND_PEERS_MAX.to_string()));
     }

@@ -33,7 +33,7 @@ impl<'c, 'a> Services<'c, 'a> {
         let mut services = Self { reader, peers, endpoints: Endpoints::default() };
         services.check_uses(&list.value, addresses);
         services.check_vips(&list.value);
-        services.check_total(list);
+        services.check_totals(&list.value);
         let read: Vec<Option<S>> = list
             .value
             .iter()
@@ -323,18 +323,32 @@ impl<'c, 'a> Services<'c, 'a> {
         }
     }
 
-    fn check_total(&mut self, list: &At<Vec<At<raw::Service>>>) {
+    /// The tables hold only so much, over all services.
+    fn check_totals(&mut self, list: &[At<raw::Service>]) {
+        let vips = list.iter().map(|service| service.vips.given());
+        let vips = vips.map(|vips| vips.map(|at| (at.value.len(), &at.span)));
+        self.check_total("vips", vips, defaults::SERVICES_MAX, rules::SERVICE_VIPS);
+        let backends = list.iter().map(|service| service.backends.given());
+        let backends = backends.map(|backends| backends.map(|at| (at.value.len(), &at.span)));
+        self.check_total("backends", backends, defaults::BACKENDS_MAX, rules::BACKENDS);
+    }
+
+    /// Reports the service with which a sum becomes too large.
+    fn check_total<'l>(
+        &mut self,
+        key: &str,
+        counts: impl Iterator<Item = Option<(usize, &'l Span)>>,
+        most: usize,
+        rule: &str,
+    ) {
         let mut total = 0;
-        for (index, service) in list.value.iter().enumerate() {
-            let Some(backends) = service.backends.given() else { continue };
+        for (index, (count, span)) in counts.enumerate().filter_map(|(index, count)| Some((index, count?))) {
             let before = total;
-            total += backends.value.len();
-            if before <= defaults::BACKENDS_MAX && total > defaults::BACKENDS_MAX {
-                let message = format!("{total} backends up to here are too many");
-                let key = format!("services[{index}].backends");
-                self.reader.report(
-                    Problem::new(Class::Context, &backends.span, key, message).allowed(rules::BACKENDS),
-                );
+            total += count;
+            if before <= most && total > most {
+                let message = format!("{total} {key} up to here are too many");
+                let path = format!("services[{index}].{key}");
+                self.reader.report(Problem::new(Class::Context, span, path, message).allowed(rule));
             }
         }
     }
