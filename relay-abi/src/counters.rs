@@ -26,15 +26,15 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The row of a verdict and reason.
+    /// The row of a verdict and the code of a reason.
     #[inline(always)]
-    pub const fn row(verdict: Verdict, reason: Reason) -> usize {
-        verdict as usize * REASON_CODES + reason as usize
+    pub const fn row(verdict: Verdict, code: u8) -> usize {
+        verdict as usize * REASON_CODES + (code as usize & (REASON_CODES - 1))
     }
 
     /// The count of one verdict and reason.
     pub const fn counter(&self, verdict: Verdict, reason: Reason) -> Counter {
-        self.rows[Self::row(verdict, reason)]
+        self.rows[Self::row(verdict, reason as u8)]
     }
 
     /// The count of one tally.

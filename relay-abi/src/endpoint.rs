@@ -31,22 +31,20 @@ impl Kind {
     pub const SERVER: Self = Self(7);
 }
 
-/// One endpoint. Key: address, port (0: any), protocol (0: any, the address itself).
+/// One endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Endpoint {
-    /// IPv4 address.
-    pub address: Ipv4,
-    /// Port, or zero for any.
-    pub port: Be16,
-    /// IP protocol number, or zero for the address as such.
-    pub protocol: u8,
+    /// Made by [`key`].
+    pub key: u64,
     /// What it is.
     pub kind: Kind,
+    /// Zero.
+    pub reserved: u8,
     /// Of the service, peer or backend, as [`Kind`] says.
     pub index: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved_too: [u8; 4],
 }
 
 /// Endpoints whose keys hash to the same place: one cache line.
@@ -54,10 +52,15 @@ pub struct Endpoint {
 #[repr(C)]
 pub struct EndpointSet(pub [Endpoint; ENDPOINT_WAYS]);
 
+/// The key of an address, a port (zero: any) and an IP protocol number (zero: the address as such).
+#[inline(always)]
+pub const fn key(address: Ipv4, port: Be16, protocol: u8) -> u64 {
+    address.word() as u64 | (u16::from_ne_bytes(port.0) as u64) << 32 | (protocol as u64) << 48
+}
+
 /// The set of a key. `seed` is chosen by the compiler of the image so that no set overflows.
 #[inline(always)]
-pub const fn set_of(seed: u64, address: Ipv4, port: Be16, protocol: u8) -> usize {
-    let key = (address.word() as u64) << 32 | (u16::from_ne_bytes(port.0) as u64) << 8 | protocol as u64;
+pub const fn set_of(seed: u64, key: u64) -> usize {
     let mixed = (key ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed >> (64 - ENDPOINT_SETS.trailing_zeros())) as usize

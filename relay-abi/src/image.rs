@@ -130,8 +130,10 @@ pub struct Peer {
 pub struct NextHop {
     /// Interface to send from; 0 while the next hop is not resolved.
     pub ifindex: u32,
-    /// Destination, source, EtherType.
-    pub ethernet: [u8; 14],
+    /// Destination and source of the Ethernet header, six bytes each, in words as they stand in memory.
+    pub stations: [u32; 3],
+    /// EtherType of IPv4.
+    pub ether_type: Be16,
     /// Zero.
     pub reserved: [u8; 2],
 }

@@ -30,5 +30,7 @@ pub const NEIGHBOURS: u32 = 16_384;
 pub const NEIGHBOUR_MISS_BYTES: u32 = 65_536;
 /// Token buckets for generated ICMP errors, a CPU: bucket 0 limits the relay, the others the prefixes hashed to them.
 pub const ICMP_BUCKETS: u32 = 1024;
+/// Buckets behind those, which space the reports of missing neighbours.
+pub const REPORT_BUCKETS: u32 = 256;
 /// Bytes of original datagram quoted at most in a generated ICMP error: 576 less the two headers (RFC 1812 section 4.3.2.3).
 pub const ICMP_QUOTE: u16 = 548;

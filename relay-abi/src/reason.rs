@@ -101,7 +101,7 @@ reasons! {
     65 => PeerUnresolved, "peer_unresolved", Drop, "The next hop to the relay of the other tier is not resolved.";
     66 => BackendUnresolved, "backend_unresolved", Drop, "The next hop to the backend is not resolved.";
     67 => HeadRoom, "head_room", Drop, "The driver left no room in front of the frame for the outer header.";
-    68 => WrongInterface, "wrong_interface", Drop, "A packet to a service came in on the tunnel interface, where no client is.";
+    68 => WrongInterface, "wrong_interface", Drop, "A packet to or from a service came in on the tunnel interface, where neither clients nor backends are.";
 
     // Dropped: ICMP errors about relayed packets.
     80 => IcmpQuoteInvalid, "icmp_quote_invalid", Drop, "The packet quoted in an ICMP error is not one the relay could have sent (options, fragment, protocol).";

@@ -1,31 +1,25 @@
-//! The XDP shell. On the host it is an empty program, so that the workspace builds and tests as one.
+//! The XDP shell around `relay-core`: the entry points, the packet over the kernel's pointers, the tables over the maps.
+//! It takes no decision.
+//!
+//! On a target other than BPF this is an empty program, so that the workspace builds everywhere.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "the only way to a compare-and-swap on this target")
+)]
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod program;
+#[cfg(target_arch = "bpf")]
+mod route;
+#[cfg(target_arch = "bpf")]
+mod tables;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
-
-#[cfg(target_arch = "bpf")]
-mod program {
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-
-    #[xdp]
-    fn ingress(_: XdpContext) -> u32 {
-        xdp_action::XDP_PASS
-    }
-
-    #[xdp]
-    fn egress(_: XdpContext) -> u32 {
-        xdp_action::XDP_PASS
-    }
-
-    /// The verifier refuses a program in which this loop can be reached.
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
-    }
-
-    #[unsafe(no_mangle)]
-    #[unsafe(link_section = "license")]
-    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-}

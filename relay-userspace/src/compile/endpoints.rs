@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use relay_abi::endpoint::{Endpoint, EndpointSet, Kind, set_of};
+use relay_abi::endpoint::{Endpoint, EndpointSet, Kind, key, set_of};
 use relay_abi::limits::{ENDPOINT_SETS, ENDPOINT_WAYS};
 use relay_abi::{Be16, Ipv4};
 
@@ -28,12 +28,11 @@ impl Endpoints {
         let position = self.entries.len();
         if *self.known.entry((address, port, protocol)).or_insert(position) == position {
             self.entries.push(Endpoint {
-                address: Ipv4(address.octets()),
-                port: Be16::new(port),
-                protocol,
+                key: key(Ipv4(address.octets()), Be16::new(port), protocol),
                 kind,
+                reserved: 0,
                 index,
-                reserved: [0; 6],
+                reserved_too: [0; 4],
             });
         }
     }
@@ -51,7 +50,7 @@ impl Endpoints {
         }
         let seed = (0..SEEDS).map(mix).find(|seed| self.fits(*seed)).ok_or(crowded)?;
         for entry in &self.entries {
-            let EndpointSet(ways) = &mut sets[set_of(seed, entry.address, entry.port, entry.protocol)];
+            let EndpointSet(ways) = &mut sets[set_of(seed, entry.key)];
             let Some(way) = ways.iter_mut().find(|way| way.kind == Kind::EMPTY) else {
                 return Err(crowded);
             };
@@ -63,7 +62,7 @@ impl Endpoints {
     fn fits(&self, seed: u64) -> bool {
         let mut used = [0u8; ENDPOINT_SETS];
         self.entries.iter().all(|entry| {
-            let count = &mut used[set_of(seed, entry.address, entry.port, entry.protocol)];
+            let count = &mut used[set_of(seed, entry.key)];
             *count += 1;
             usize::from(*count) <= ENDPOINT_WAYS
         })
@@ -78,11 +77,11 @@ pub(super) fn look_up(
     port: u16,
     protocol: u8,
 ) -> Option<(Kind, u16)> {
-    let key = (Ipv4(address.octets()), Be16::new(port), protocol);
-    image.endpoints[set_of(image.globals.endpoint_seed, key.0, key.1, key.2)]
+    let key = key(Ipv4(address.octets()), Be16::new(port), protocol);
+    image.endpoints[set_of(image.globals.endpoint_seed, key)]
         .0
         .iter()
-        .find(|entry| entry.kind != Kind::EMPTY && (entry.address, entry.port, entry.protocol) == key)
+        .find(|entry| entry.kind != Kind::EMPTY && entry.key == key)
         .map(|entry| (entry.kind, entry.index))
 }
 

@@ -1,0 +1,87 @@
+//! Out of the tunnel: is the packet from a peer, and what does it hold?
+
+use relay_abi::endpoint::Kind;
+use relay_abi::{Image, Reason, Tally};
+
+use super::parse::{IP, PAYLOAD, Packet, write_ethernet};
+use super::translate::Payload;
+use super::{Way, endpoint, sent, validate};
+use crate::wire::ecn;
+use crate::wire::ethernet::Stations;
+use crate::wire::ipv4::{self, Header, Protocol};
+use crate::{Frame, Tables};
+
+/// Where the payload of the packet inside the tunnel starts.
+pub(super) const INNER_PAYLOAD: usize = PAYLOAD + ipv4::LENGTH;
+
+/// A packet inside a tunnel packet.
+#[derive(Clone, Copy)]
+pub(super) struct Inner {
+    pub(super) ip: Header,
+    /// Its type of service byte, with the tunnel's congestion mark taken over.
+    pub(super) tos: u8,
+    /// The peer that sent it.
+    pub(super) peer: u16,
+}
+
+/// Whether the packet is a tunnel packet for this relay.
+#[inline(always)]
+pub(super) fn tunnelled(image: &Image, ip: &Header) -> bool {
+    ip.protocol() == Protocol::IPIP && ip.destination() == image.globals.tunnel_address
+}
+
+/// Whether the packet inside a tunnel packet seems to be ICMP: such packets take the longer way.
+#[inline(always)]
+pub(super) fn holds_icmp<F: Frame>(frame: &F) -> bool {
+    matches!(frame.read::<1>(PAYLOAD + ipv4::PROTOCOL), Ok([protocol]) if Protocol(protocol) == Protocol::ICMP)
+}
+
+/// Checks a tunnel packet and the header of the packet inside.
+#[inline(always)]
+pub(super) fn decapsulate<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<Inner, Reason> {
+    if frame.ingress_ifindex() != image.globals.tunnel_ifindex {
+        return Err(Reason::TunnelWrongInterface);
+    }
+    let sender = endpoint::address(image, packet.ip.source());
+    if sender.kind != Kind::PEER {
+        return Err(Reason::TunnelUnknownPeer);
+    }
+    if !packet.ip.plain() {
+        return Err(Reason::OuterOptions);
+    }
+    validate::header(frame, packet)
+        .map_err(|reason| if reason == Reason::Fragment { Reason::OuterFragment } else { reason })?;
+    if (packet.ip.total_length() as usize) < 2 * ipv4::LENGTH {
+        return Err(Reason::InnerTruncated);
+    }
+    let ip = Header(frame.read_words(PAYLOAD)?);
+    validate::inner(&ip, packet.ip.total_length() - ipv4::LENGTH as u16)?;
+    let tos = ecn::decapsulate(ip.tos(), packet.ip.tos()).ok_or(Reason::EcnViolation)?;
+    Ok(Inner { ip, tos, peer: sender.index })
+}
+
+/// Sends the inner packet on, with the headers given in the place of its own and `payload` written behind them.
+#[inline(always)]
+pub(super) fn deliver<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    stations: &Stations,
+    ifindex: u32,
+    packet: &Packet,
+    inner: &Header,
+    payload: &impl Payload,
+    reason: Reason,
+) -> Way {
+    let length = IP + inner.total_length() as usize;
+    if validate::trim(frame, length + ipv4::LENGTH)? {
+        tables.tally(Tally::PaddingTrimmed);
+    }
+    frame.shrink_head(ipv4::LENGTH as u16)?;
+    if !frame.holds(length) {
+        return Err(Reason::Internal);
+    }
+    write_ethernet(frame, stations)?;
+    frame.write_words(IP, &inner.0)?;
+    payload.write(frame, PAYLOAD)?;
+    sent(reason, ifindex, packet.ip.total_length())
+}

@@ -1,0 +1,113 @@
+//! Which ingress relay a flow came through: learned from forward packets, asked by packets on their way back.
+
+use relay_abi::Tally;
+use relay_abi::flow::{ANSWERED, BUSY, Flow, FlowKey, FlowSet, KEY_BITS, age, peer, state};
+use relay_abi::image::Globals;
+
+use crate::Tables;
+
+/// Notes that a forward packet of the flow came in through `through`. Never fails: a flow that finds no place is tallied.
+#[inline(always)]
+pub(super) fn learn<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) {
+    let tick = tables.jiffies() >> globals.tick_shift;
+    let Some(set) = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask)) else { return };
+    if let Some((flow, word)) = find(tables, set, key) {
+        let new = state(key, word & ANSWERED != 0, tick, through);
+        if new != word {
+            if peer(word) != through {
+                tables.tally(Tally::FlowMoved);
+            }
+            // Lost to another CPU: that one saw the flow just now as well.
+            let _ = tables.swap(&flow.state, word, new);
+        }
+        return;
+    }
+    insert(tables, globals, set, key, tick, through);
+}
+
+/// The peer through which the flow came, if the flow is known; with `answer`, notes that the service has answered.
+#[inline(always)]
+pub(super) fn through<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, answer: bool) -> Option<u16> {
+    let set = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask))?;
+    let Some((flow, word)) = find(tables, set, key) else {
+        return tables.spilled_flow(&key).map(peer);
+    };
+    if answer {
+        let tick = tables.jiffies() >> globals.tick_shift;
+        let new = state(key, true, tick, peer(word));
+        if new != word {
+            if word & ANSWERED == 0 {
+                tables.tally(Tally::FlowAnswered);
+            }
+            let _ = tables.swap(&flow.state, word, new);
+        }
+    }
+    Some(peer(word))
+}
+
+/// The flow and its state word as read.
+#[inline(always)]
+fn find<'set, T: Tables>(tables: &T, set: &'set FlowSet, key: FlowKey) -> Option<(&'set Flow, u64)> {
+    for flow in &set.0 {
+        let word = tables.load(&flow.state);
+        if word & KEY_BITS == key.ports && tables.load(&flow.addresses) == key.addresses {
+            // The addresses belong to this state only if nobody replaced the entry between the two reads.
+            if tables.load(&flow.state) & KEY_BITS == key.ports && word != BUSY {
+                return Some((flow, word));
+            }
+        }
+    }
+    None
+}
+
+/// Puts a new flow in the place of none, else of an idle one, else of the unanswered one that was seen least
+/// recently; live flows that the service has answered keep theirs.
+#[inline(always)]
+fn insert<T: Tables>(tables: &T, globals: &Globals, set: &FlowSet, key: FlowKey, tick: u64, through: u16) {
+    let mut victim = None;
+    let mut rank = 0;
+    for flow in &set.0 {
+        let word = tables.load(&flow.state);
+        let new = rank_of(tables, globals, flow, word, tick);
+        if new > rank {
+            rank = new;
+            victim = Some((flow, word));
+        }
+    }
+    let new = state(key, false, tick, through);
+    let Some((flow, word)) = victim else {
+        let recorded = tables.spill_flow(&key, new);
+        tables.tally(if recorded { Tally::FlowSpilled } else { Tally::FlowUnrecorded });
+        return;
+    };
+    if !tables.swap(&flow.state, word, BUSY) {
+        // Another CPU took the place; this flow's next packet finds another.
+        tables.tally(Tally::FlowUnrecorded);
+        return;
+    }
+    tables.store(&flow.addresses, key.addresses);
+    tables.store(&flow.state, new);
+    tables.tally(if rank == EMPTY { Tally::FlowCreated } else { Tally::FlowDisplaced });
+}
+
+/// How gladly an entry is given up; 0: not at all.
+#[inline(always)]
+fn rank_of<T: Tables>(tables: &T, globals: &Globals, flow: &Flow, word: u64, tick: u64) -> u64 {
+    if word == BUSY {
+        return 0;
+    }
+    if tables.load(&flow.addresses) == 0 {
+        return EMPTY;
+    }
+    let idle = age(word, tick);
+    if idle > globals.flow_idle_ticks as u64 {
+        IDLE + idle
+    } else if word & ANSWERED == 0 {
+        1 + idle
+    } else {
+        0
+    }
+}
+
+const IDLE: u64 = 1 << 16;
+const EMPTY: u64 = 1 << 32;

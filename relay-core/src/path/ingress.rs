@@ -1,0 +1,255 @@
+//! The ingress relay: clients' packets into the tunnel, the service's packets out of it.
+
+use relay_abi::endpoint::Kind;
+use relay_abi::image::{Peer, Service, translate};
+use relay_abi::limits::SERVICES;
+use relay_abi::{Be16, Image, Ipv4, Reason, Tally};
+
+use super::decapsulate::{INNER_PAYLOAD, decapsulate, deliver, holds_icmp, tunnelled};
+use super::encapsulate::{self, encapsulate};
+use super::icmp_error::{IcmpError, answer};
+use super::parse::{PAYLOAD, Packet, parse};
+use super::quote::{End, Quote, message, quote};
+use super::translate::{port_or, translated};
+use super::transport::{ports_of, transport};
+use super::{Outcome, Way, apart, clamp, endpoint, pick, route, validate};
+use crate::wire::ethernet;
+use crate::wire::ipv4::{Header, Protocol, martian};
+use crate::wire::transport::Ports;
+use crate::{Frame, Tables};
+
+/// The way of every packet that an ingress relay receives.
+#[inline(always)]
+pub fn ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
+    let Some(image) = tables.image() else { return Err(Reason::NoConfiguration).into() };
+    let packet = match parse(frame) {
+        Ok(packet) => packet,
+        Err(reason) => return Err(reason).into(),
+    };
+    let ip = &packet.ip;
+    if tunnelled(image, ip) {
+        return if holds_icmp(frame) {
+            apart(frame, tables, image, error_back)
+        } else {
+            apart(frame, tables, image, back)
+        };
+    }
+    if let Some(ports) = ports_of(frame, ip) {
+        let found = endpoint::port(image, ip.destination(), ports.destination, ip.protocol());
+        if found.kind == Kind::SERVICE {
+            return apart(frame, tables, image, |frame, tables, image, packet| {
+                forward(frame, tables, image, packet, service(image, found.index)?)
+            });
+        }
+    }
+    apart(frame, tables, image, other)
+}
+
+/// A client's packet to a service.
+#[inline(always)]
+fn forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    image: &Image,
+    packet: &Packet,
+    service: &Service,
+) -> Way {
+    let (globals, ip) = (&image.globals, &packet.ip);
+    from_client(frame, image, packet)?;
+    let transport = transport(frame, PAYLOAD, ip)?;
+    if ip.ttl() <= 1 {
+        return answer(
+            frame,
+            tables,
+            globals,
+            packet,
+            &IcmpError::time_exceeded(ip.destination(), Reason::TtlExpired),
+        );
+    }
+    let picked = pick_path(image, service, ip.source(), transport.ports)?;
+    if ip.total_length() > encapsulate::mtu(globals) {
+        if !ip.dont_fragment() {
+            return Err(Reason::TooBigToFragment);
+        }
+        return answer(
+            frame,
+            tables,
+            globals,
+            packet,
+            &IcmpError::too_big(ip.destination(), encapsulate::mtu(globals)),
+        );
+    }
+    let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
+    let inner = ip.forwarded(ip.tos(), ip.source(), picked.address);
+    let ports = Ports { destination: port_or(picked.port, transport.ports.destination), ..transport.ports };
+    let payload = translated(&transport, ip, &inner, ports, clamp);
+    let reason = Reason::ForwardEncapsulated;
+    encapsulate(frame, tables, globals, picked.peer, packet, &inner, &payload, reason)
+}
+
+/// A packet to no service: for the kernel, but for errors about relayed packets and for what can only be meant to hit a service.
+#[inline(always)]
+fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+    let ip = &packet.ip;
+    match endpoint::address(image, ip.destination()).kind {
+        Kind::VIP => {}
+        Kind::OWN if ip.destination() == image.globals.tunnel_address => return Err(Reason::ControlFromPeer),
+        _ => return Err(Reason::NotAService),
+    }
+    if ip.protocol() == Protocol::ICMP {
+        if !ip.plain() || ip.fragment() || !message(frame, PAYLOAD)?.relayed() {
+            return Err(Reason::IcmpToKernel);
+        }
+        return error_forward(frame, tables, image, packet);
+    }
+    if !ip.protocol().has_ports() {
+        return Err(Reason::ProtocolToKernel);
+    }
+    Err(if !ip.plain() {
+        Reason::IpOptions
+    } else if ip.later_fragment() {
+        Reason::Fragment
+    } else {
+        Reason::NotAService
+    })
+}
+
+/// An ICMP error to a VIP. Where it is about a packet of a service, it goes to the backend that sent the packet: the hash is that of the
+/// quoted flow (RFC 7690).
+#[inline(always)]
+fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+    let ip = &packet.ip;
+    validate::header(frame, packet)?;
+    let quote = match quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?) {
+        Err(Reason::IcmpQuoteInvalid) => return Err(Reason::IcmpToKernel),
+        quote => quote?,
+    };
+    let found = endpoint::port(image, quote.ip.source(), quote.ports.source, quote.ip.protocol());
+    if found.kind != Kind::SERVICE || quote.ip.source() != ip.destination() {
+        return Err(Reason::IcmpToKernel);
+    }
+    from_client(frame, image, packet)?;
+    // No ICMP error about an ICMP error (RFC 1122 section 3.2.2).
+    if ip.ttl() <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    let service = service(image, found.index)?;
+    let flow = Ports { source: quote.ports.destination, destination: quote.ports.source };
+    let picked = pick_path(image, service, quote.ip.destination(), flow)?;
+    if ip.total_length() > encapsulate::mtu(&image.globals) {
+        return Err(Reason::TooBig);
+    }
+    let inner = ip.forwarded(ip.tos(), ip.source(), picked.address);
+    let payload = quote.translated(End::Source, picked.address, picked.port);
+    tables.tally(Tally::IcmpRelayed);
+    let reason = Reason::ForwardEncapsulated;
+    encapsulate(frame, tables, &image.globals, picked.peer, packet, &inner, &payload, reason)
+}
+
+/// A packet out of the tunnel: an answer of the service, to its client.
+#[inline(always)]
+fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+    let inner = decapsulate(frame, image, packet)?;
+    let ip = &inner.ip;
+    if !ip.protocol().has_ports() {
+        return Err(Reason::InnerProtocol);
+    }
+    let transport = transport(frame, INNER_PAYLOAD, ip)?;
+    let (vip, port) = public(image, ip.source(), transport.ports.source, ip.protocol())
+        .ok_or(Reason::ReturnUnknownEndpoint)?;
+    to_client(image, ip)?;
+    let new = ip.forwarded(inner.tos, vip, ip.destination());
+    let ports = Ports { source: port_or(port, transport.ports.source), ..transport.ports };
+    let payload = translated(&transport, ip, &new, ports, None);
+    let (ifindex, neighbour) = route::to_client(tables, &image.globals, &new)?;
+    let stations = ethernet::to(&neighbour);
+    deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
+}
+
+/// An ICMP error out of the tunnel, about a client's packet: it seems to come from the VIP, whoever sent it, and quotes what the
+/// client sent (RFC 5508 REQ-5).
+#[inline(always)]
+fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+    let inner = &decapsulate(frame, image, packet)?;
+    let ip = &inner.ip;
+    let message = message(frame, INNER_PAYLOAD)?;
+    if !message.relayed() {
+        return Err(Reason::InnerProtocol);
+    }
+    let quote: Quote = quote(frame, INNER_PAYLOAD, ip, message)?;
+    let (vip, port) = public(image, quote.ip.destination(), quote.ports.destination, quote.ip.protocol())
+        .ok_or(Reason::IcmpQuoteUnknown)?;
+    if quote.ip.source() != ip.destination() {
+        return Err(Reason::IcmpQuoteUnknown);
+    }
+    to_client(image, ip)?;
+    let new = ip.forwarded(inner.tos, vip, ip.destination());
+    let payload = quote.translated(End::Destination, vip, port);
+    let (ifindex, neighbour) = route::to_client(tables, &image.globals, &new)?;
+    let stations = ethernet::to(&neighbour);
+    tables.tally(Tally::IcmpRelayed);
+    deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
+}
+
+/// Where a client's packet goes.
+struct Picked<'image> {
+    /// Its new destination; with `translate = "none"` the VIP it has.
+    address: Ipv4,
+    /// Its new port; zero to keep it.
+    port: Be16,
+    /// The egress relay it goes through.
+    peer: &'image Peer,
+}
+
+#[inline(always)]
+fn pick_path<'image>(
+    image: &'image Image,
+    service: &Service,
+    client: Ipv4,
+    ports: Ports,
+) -> Result<Picked<'image>, Reason> {
+    let hash = pick::hash(&image.globals, client, service.vip, ports, service.protocol);
+    let slot = pick::slot(image, service, hash)?;
+    if service.translate == translate::NONE {
+        return Ok(Picked { address: service.vip, port: Be16::ZERO, peer: pick::peer(image, slot)? });
+    }
+    let backend = pick::backend(image, slot)?;
+    let peer = pick::peer(image, pick::peer_of(backend, hash)?)?;
+    Ok(Picked { address: backend.address, port: backend.port, peer })
+}
+
+/// Checks that the packet can come from a client.
+#[inline(always)]
+fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<(), Reason> {
+    if frame.ingress_ifindex() != image.globals.edge_ifindex {
+        return Err(Reason::WrongInterface);
+    }
+    validate::header(frame, packet)?;
+    validate::client(image, &packet.ip)
+}
+
+/// Checks that the packet can go to a client (BCP 38: a hacked service must not reach the relays).
+#[inline(always)]
+fn to_client(image: &Image, ip: &Header) -> Result<(), Reason> {
+    if martian(ip.destination()) || endpoint::ours(image, ip.destination()) {
+        return Err(Reason::InnerDestination);
+    }
+    if ip.ttl() <= 1 { Err(Reason::ReturnTtlExpired) } else { Ok(()) }
+}
+
+/// The VIP and port that clients know a backend endpoint by; with `translate = "none"` what it has already.
+#[inline(always)]
+fn public(image: &Image, address: Ipv4, port: Be16, protocol: Protocol) -> Option<(Ipv4, Be16)> {
+    let found = endpoint::port(image, address, port, protocol);
+    let service = service(image, found.index).ok()?;
+    match found.kind {
+        Kind::BACKEND => Some((service.vip, service.port)),
+        Kind::SERVICE if service.translate == translate::NONE => Some((address, port)),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn service(image: &Image, index: u16) -> Result<&Service, Reason> {
+    image.services.get(index as usize & (SERVICES - 1)).ok_or(Reason::Internal)
+}

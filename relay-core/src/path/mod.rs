@@ -1,0 +1,104 @@
+//! What is decided about a packet: one file a step, and one for each tier's way through them.
+//!
+//! All checks come before the first write: a packet that is dropped or passed is as it came in.
+
+mod clamp;
+mod decapsulate;
+mod egress;
+mod encapsulate;
+mod endpoint;
+mod flow;
+mod icmp_error;
+mod ingress;
+mod parse;
+mod pick;
+mod quote;
+mod route;
+mod token;
+mod translate;
+mod transport;
+mod validate;
+
+use relay_abi::reason::Action;
+use relay_abi::{Image, Reason};
+
+use self::parse::{Packet, parse};
+use crate::{Frame, Tables};
+
+pub use egress::egress;
+pub use ingress::ingress;
+
+/// The end of a packet, in one word: a register holds it, in which functions that are not inlined hand it back.
+///
+/// Code of the reason (bits 0-7), action (8-9), and of a sent packet total length as it came in (16-31) and interface (32-63).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome(u64);
+
+impl Outcome {
+    /// The code of the reason.
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The reason.
+    pub const fn reason(self) -> Option<Reason> {
+        Reason::from_code(self.code())
+    }
+
+    /// Whether the packet is left to the kernel.
+    #[inline(always)]
+    pub const fn passed(self) -> bool {
+        self.action() == Action::Pass as u64
+    }
+
+    /// Interface to send from and bytes of the IPv4 packet as it came in, of a packet that is sent: the frame holds what goes out.
+    #[inline(always)]
+    pub const fn sent(self) -> Option<(u32, u16)> {
+        if self.action() == Action::Send as u64 {
+            Some(((self.0 >> 32) as u32, (self.0 >> 16) as u16))
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    const fn action(self) -> u64 {
+        self.0 >> 8 & 3
+    }
+}
+
+/// Sent, or the reason for which it is left to the kernel or dropped.
+type Way = Result<Outcome, Reason>;
+
+/// A packet on its way out: `reason` is one whose action is to send, `total_length` the bytes of the IPv4 packet as it came in.
+#[inline(always)]
+const fn sent(reason: Reason, ifindex: u32, total_length: u16) -> Way {
+    let action = Action::Send as u64;
+    Ok(Outcome(reason as u64 | action << 8 | (total_length as u64) << 16 | (ifindex as u64) << 32))
+}
+
+impl From<Way> for Outcome {
+    #[inline(always)]
+    fn from(way: Way) -> Self {
+        match way {
+            Ok(outcome) => outcome,
+            Err(reason) => Self(reason as u64 | (reason.action() as u64) << 8),
+        }
+    }
+}
+
+/// Takes a packet down a way in a function of its own, which parses again: so no way takes stack and registers, of which a BPF
+/// program has few, from another.
+#[inline(never)]
+fn apart<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    image: &Image,
+    way: impl FnOnce(&mut F, &T, &Image, &Packet) -> Way,
+) -> Outcome {
+    match parse(frame) {
+        Ok(packet) => way(frame, tables, image, &packet).into(),
+        Err(reason) => Err(reason).into(),
+    }
+}

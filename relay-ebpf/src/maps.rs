@@ -1,0 +1,43 @@
+//! The maps. Their names are those of `relay_abi::maps`, and of their pins.
+
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use relay_abi::Image;
+use relay_abi::bucket::Bucket;
+use relay_abi::counters::Counters;
+use relay_abi::flow::{FlowKey, FlowSet};
+use relay_abi::limits;
+use relay_abi::meta::Meta;
+use relay_abi::neighbour::{Neighbour, NeighbourKey};
+
+/// Memory-mappable: user space reads it without system calls, and its values start at a page.
+const MMAPABLE: usize = 1 << 10;
+
+#[btf_map]
+pub(crate) static GENERATIONS: ArrayOfMaps<Array<Image, 1, MMAPABLE>, 1> = ArrayOfMaps::new();
+
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static FLOWS: Array<FlowSet, { limits::FLOW_SETS_DEFAULT as usize }, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub(crate) static FLOW_SPILL: LruHashMap<FlowKey, u64, { limits::FLOW_SPILL_ENTRIES as usize }> =
+    LruHashMap::new();
+
+#[btf_map]
+pub(crate) static NEIGHBOURS: HashMap<NeighbourKey, Neighbour, { limits::NEIGHBOURS as usize }> =
+    HashMap::new();
+
+#[btf_map]
+pub(crate) static NEIGHBOUR_MISSES: RingBuf<(), { limits::NEIGHBOUR_MISS_BYTES as usize }> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static ICMP_BUCKETS: PerCpuArray<
+    Bucket,
+    { (limits::ICMP_BUCKETS + limits::REPORT_BUCKETS) as usize },
+> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static META: Array<Meta, 1> = Array::new();

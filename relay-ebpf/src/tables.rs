@@ -1,0 +1,117 @@
+//! The tables over the maps: one lookup a question.
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+use core::sync::atomic::AtomicU64;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::programs::XdpContext;
+use relay_abi::bucket::Bucket;
+use relay_abi::flow::{FlowKey, FlowSet};
+use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::{Image, Tally};
+use relay_core::Tables;
+use relay_core::tables::{Route, RouteQuery};
+
+use crate::maps::{FLOW_SPILL, FLOWS, GENERATIONS, ICMP_BUCKETS, NEIGHBOUR_MISSES, NEIGHBOURS};
+use crate::{count, route};
+
+/// The maps of this object, and the kernel's services for one packet.
+pub(crate) struct MapTables {
+    context: XdpContext,
+}
+
+impl MapTables {
+    #[inline(always)]
+    pub(crate) fn new(context: &XdpContext) -> Self {
+        Self { context: XdpContext::new(context.as_ptr().cast()) }
+    }
+}
+
+impl Tables for MapTables {
+    #[inline(always)]
+    fn image(&self) -> Option<&Image> {
+        GENERATIONS.get_value(0, &0)
+    }
+
+    #[inline(always)]
+    fn flow_set(&self, set: u32) -> Option<&FlowSet> {
+        FLOWS.get(set)
+    }
+
+    #[inline(always)]
+    fn load(&self, word: &AtomicU64) -> u64 {
+        // SAFETY: the word is inside a map value; aligned 64-bit reads are atomic on every machine that runs BPF programs.
+        unsafe { word.as_ptr().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn store(&self, word: &AtomicU64, value: u64) {
+        // SAFETY: as in `load`.
+        unsafe { word.as_ptr().write_volatile(value) };
+    }
+
+    #[inline(always)]
+    fn swap(&self, word: &AtomicU64, old: u64, new: u64) -> bool {
+        // SAFETY: the word is inside a map value; the kernel's instruction is atomic.
+        let (_, swapped) = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+                word.as_ptr(),
+                old,
+                new,
+            )
+        };
+        swapped
+    }
+
+    #[inline(always)]
+    fn spilled_flow(&self, key: &FlowKey) -> Option<u64> {
+        // SAFETY: the value is one word, copied at once; an entry reused meanwhile gives another flow's peer at worst.
+        unsafe { FLOW_SPILL.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn spill_flow(&self, key: &FlowKey, state: u64) -> bool {
+        FLOW_SPILL.insert(key, state, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<Bucket> {
+        ICMP_BUCKETS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn set_bucket(&self, index: u32, bucket: Bucket) {
+        if let Some(place) = ICMP_BUCKETS.get_ptr_mut(index) {
+            // SAFETY: the pointer is to this CPU's value, which nothing else touches while the program runs on this CPU.
+            unsafe { *place = bucket };
+        }
+    }
+
+    #[inline(always)]
+    fn jiffies(&self) -> u64 {
+        // SAFETY: the helper takes nothing and cannot fail.
+        unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery) -> Route {
+        route::route(&self.context, query)
+    }
+
+    #[inline(always)]
+    fn neighbour(&self, key: &NeighbourKey) -> Option<Neighbour> {
+        // SAFETY: the value is copied at once; user space replaces values as a whole.
+        unsafe { NEIGHBOURS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn report_missing(&self, key: &NeighbourKey) -> bool {
+        NEIGHBOUR_MISSES.output_untyped(*key, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn tally(&self, tally: Tally) {
+        count::tally(tally);
+    }
+}
