@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    ffi::CString,
     io, mem,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
 };
@@ -22,8 +21,14 @@ use super::{Size, chain};
 /// `BPF_LOG_STATS` of the kernel: a few lines at the end instead of every state.
 const LOG_STATS: u32 = 4;
 
-/// Enough for statistics and for the end of the reason of a refusal.
-const LOG_BYTES: usize = 1 << 20;
+/// `BPF_LOG_LEVEL1` and statistics: every instruction on the way to a refusal.
+const LOG_STATES: u32 = 1 | LOG_STATS;
+
+/// Since Linux 6.4 a log that is longer loses its beginning.
+const LOG_BYTES: usize = 16 << 20;
+
+/// How much of the way to a refusal is worth reading.
+const REASON_LINES: usize = 40;
 
 /// The flow table's size does not change the code that the verifier sees.
 const SMALL_MAPS: &[(&str, u32)] = &[("FLOWS", 1024), ("FLOW_SPILL", 64)];
@@ -102,9 +107,26 @@ struct Loaded {
 }
 
 fn load(name: &str, program: &Program, function: &Function, btf: Option<&OwnedFd>) -> Result<Loaded> {
+    let (result, log) = load_with_log(program, function, btf, LOG_STATS)?;
+    if let Ok(program) = result {
+        return Ok(Loaded { program, log });
+    }
+    // Again, for the reason.
+    let (result, log) = load_with_log(program, function, btf, LOG_STATES)?;
+    let lines: Vec<_> = log.lines().collect();
+    let end = lines[lines.len().saturating_sub(REASON_LINES)..].join("\n");
+    let program = result.map_err(|error| anyhow!("the kernel refuses program {name}: {error}\n{end}"))?;
+    Ok(Loaded { program, log })
+}
+
+fn load_with_log(
+    program: &Program,
+    function: &Function,
+    btf: Option<&OwnedFd>,
+    level: u32,
+) -> Result<(io::Result<OwnedFd>, String)> {
     let functions = function.func_info.func_info_bytes();
     let lines = function.line_info.line_info_bytes();
-    let license = CString::new(program.license.to_bytes())?;
     let mut log = vec![0u8; LOG_BYTES];
     let mut attribute = zeroed_attribute();
     // SAFETY: every field of this variant of the union is an integer.
@@ -112,8 +134,8 @@ fn load(name: &str, program: &Program, function: &Function, btf: Option<&OwnedFd
     fields.prog_type = bpf_prog_type::BPF_PROG_TYPE_XDP as u32;
     fields.insns = function.instructions.as_ptr() as u64;
     fields.insn_cnt = u32::try_from(function.instructions.len())?;
-    fields.license = license.as_ptr() as u64;
-    fields.log_level = LOG_STATS;
+    fields.license = program.license.as_ptr() as u64;
+    fields.log_level = level;
     fields.log_buf = log.as_mut_ptr() as u64;
     fields.log_size = u32::try_from(log.len())?;
     if let Some(btf) = btf {
@@ -127,9 +149,7 @@ fn load(name: &str, program: &Program, function: &Function, btf: Option<&OwnedFd
     }
     let result = descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attribute);
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    let log = String::from_utf8_lossy(&log[..end]).into_owned();
-    let program = result.map_err(|error| anyhow!("the kernel refuses program {name}: {error}\n{log}"))?;
-    Ok(Loaded { program, log })
+    Ok((result, String::from_utf8_lossy(&log[..end]).into_owned()))
 }
 
 fn size(name: &str, function: &Function, loaded: &Loaded) -> Result<Size> {
