@@ -10,6 +10,8 @@ use crate::packet_view::{FrameView, Transport};
 
 /// A scan fails by pure chance at most this often: an encrypted payload holds every four bytes now and then.
 const CHANCE_OF_A_FALSE_ALARM: f64 = 1e-4;
+/// Bytes of the ports at the start of a TCP header.
+const PORTS: usize = 4;
 /// At most this many leaks are kept in full; the rest is counted.
 const LEAKS_SHOWN: usize = 20;
 
@@ -43,7 +45,7 @@ pub struct HidingReport {
     pub seen: usize,
     /// The first of those.
     pub leaks: Vec<Leak>,
-    /// Four equal bytes inside TCP payload, which a relay never writes to and TLS makes random.
+    /// Four equal bytes behind the ports of a TCP packet, where numbers and TLS are random.
     pub by_chance: Vec<Leak>,
     /// How many of those randomness explains.
     pub by_chance_allowed: usize,
@@ -101,8 +103,8 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
         }
         report.frames += 1;
         report.bytes += frame.bytes.len() as u64;
-        let payload = tcp_payload(&frame.bytes);
-        random_bytes += (frame.bytes.len() - payload) as u64;
+        let random = random_part(&frame.bytes);
+        random_bytes += (frame.bytes.len() - random) as u64;
         patterns.find(&frame.bytes, |offset, address, form| {
             let leak = || Leak {
                 frame: position,
@@ -112,7 +114,7 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
                 outgoing: frame.outgoing,
                 view: FrameView::of(&frame.bytes),
             };
-            if offset >= payload && matches!(form, Form::Bytes | Form::BytesReversed) {
+            if offset >= random && matches!(form, Form::Bytes | Form::BytesReversed) {
                 report.by_chance.push(leak());
             } else {
                 report.seen += 1;
@@ -126,11 +128,17 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
     report
 }
 
-/// Where the TCP payload of a frame starts; its length if it has none.
-fn tcp_payload(frame: &[u8]) -> usize {
-    match FrameView::of(frame).ipv4().map(|packet| &packet.transport) {
-        Some(Transport::Tcp { payload, .. }) => frame.len() - payload,
-        Some(_) | None => frame.len(),
+/// Where the random part of a TCP packet starts: sequence numbers, time stamps, payload. The length of other frames.
+fn random_part(frame: &[u8]) -> usize {
+    let view = FrameView::of(frame);
+    let Some(packet) = view.ipv4() else { return frame.len() };
+    match packet.transport {
+        Transport::Tcp { header, payload, .. } => frame.len().saturating_sub(payload + header - PORTS),
+        Transport::Udp { .. }
+        | Transport::Icmp { .. }
+        | Transport::Tunnel(_)
+        | Transport::Ports { .. }
+        | Transport::Other => frame.len(),
     }
 }
 

@@ -245,6 +245,7 @@ fn tcp(payload: &[u8]) -> Option<Transport> {
         sequence: header.sequence_number(),
         flags: flags.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect(),
         mss,
+        header: header.slice().len(),
         payload: payload.len() - header.slice().len(),
     })
 }
