@@ -1,0 +1,421 @@
+//! The controller: keeps what the packet path goes by equal to what the configuration and this host say.
+//!
+//! Every change, whatever it was, ends in the same round: routes, next hops, image, and a new generation when the image
+//! would do anything else to a packet than the one in force.
+
+mod debounce;
+mod plan;
+mod start;
+
+use std::future::pending;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use aya::maps::{HashMap, MapData, RingBuf};
+use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::{Ipv4, Mac};
+use sd_notify::NotifyState;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::compile::{self, Links, NextHops};
+use crate::config::valid::Config;
+use crate::exit::Failure;
+use crate::load::Program;
+use crate::lock::Lock;
+use crate::neighbours::{
+    Ask, Change, Clients, Effect, Facts, MissLimit, NextHopTable, ask_client, ask_clients, ask_hop,
+};
+use crate::netlink::{Event, Netlink};
+use crate::pins::Pins;
+use crate::privileges;
+use crate::publish::Publisher;
+use debounce::Debounce;
+
+/// How often everything is read anew, in case an event was missed.
+const REREAD: Duration = Duration::from_secs(30);
+
+/// Serves a configuration until SIGTERM or SIGINT. The data plane goes on without us, from its pins.
+pub fn serve(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("start the event loop", &error))?;
+    runtime.block_on(async {
+        let node = config.node.clone();
+        // Before anything else, so that a signal during the start is not lost.
+        let mut signals = Signals::new().map_err(|error| Failure::io("catch signals", &error))?;
+        let relay = tokio::select! {
+            relay = Relay::start(config) => relay?,
+            name = signals.stop() => {
+                tracing::info!("received {name} while starting");
+                return Ok(());
+            }
+        };
+        privileges::drop_unneeded();
+        let result = relay.run(&mut signals).await;
+        notify(&[NotifyState::Stopping]);
+        tracing::info!(
+            "stopping; node {node} goes on relaying without a controller until `xdp-relay unload`"
+        );
+        result
+    })
+}
+
+struct Relay {
+    config: Config,
+    jiffies_per_second: u32,
+    flow_seed: u64,
+    pins: Pins,
+    _pins_lock: Lock,
+    netlink: Netlink,
+    facts: Facts,
+    table: NextHopTable,
+    /// What the image in force was compiled from.
+    links: Links,
+    next_hops: NextHops,
+    program: Program,
+    publisher: Publisher,
+    neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
+    clients: Clients,
+    misses: RingBuf<MapData>,
+    miss_limit: MissLimit,
+}
+
+impl Relay {
+    async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let missed = readiness(&self.misses)
+            .map_err(|error| Failure::io("wait for the map NEIGHBOUR_MISSES", &error))?;
+        let mut probing = interval(self.config.neighbours.probe_interval);
+        probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rereading = interval(REREAD);
+        rereading.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut round = Debounce::default();
+        let mut effect = Effect::None;
+
+        self.report(true);
+        loop {
+            tokio::select! {
+                name = signals.stop() => {
+                    tracing::info!("received {name}");
+                    return Ok(());
+                }
+                event = self.netlink.next_event() => {
+                    let found = self.take(&event).await;
+                    if found != Effect::None {
+                        effect = stronger(effect, found);
+                        round.note(Instant::now());
+                    }
+                }
+                guard = missed.readable() => {
+                    if let Ok(mut guard) = guard {
+                        guard.clear_ready();
+                    }
+                    self.answer_misses().await;
+                }
+                _ = probing.tick() => self.probe().await,
+                _ = rereading.tick() => {
+                    effect = Effect::All;
+                    round.note(Instant::now());
+                }
+                () = until(round.due()) => {
+                    round.act(Instant::now());
+                    self.round(std::mem::replace(&mut effect, Effect::None)).await;
+                }
+            }
+        }
+    }
+
+    /// Takes over an event, and does at once what cannot wait.
+    async fn take(&mut self, event: &Event) -> Effect {
+        if let Event::LinkGone(ifindex) = event
+            && let Some(name) = self.named(*ifindex)
+        {
+            tracing::warn!("interface {name} is gone: nothing is relayed there until it is back");
+        }
+        let effect = self.facts.apply(event);
+        let (ifindex, address) = match event {
+            Event::Neighbour(entry) => {
+                self.learn_client(entry).await;
+                (entry.ifindex, entry.address)
+            }
+            Event::NeighbourGone { ifindex, address } => (*ifindex, *address),
+            _ => return effect,
+        };
+        let is_next_hop =
+            self.table.ways().iter().any(|way| way.ifindex == ifindex && way.neighbour == address);
+        if is_next_hop && ask_hop(self.facts.entry(ifindex, address)) == Some(Ask::Solicit) {
+            ask(&self.netlink, Ask::Solicit, ifindex, address).await;
+        }
+        effect
+    }
+
+    /// Brings the packet path up to date.
+    async fn round(&mut self, effect: Effect) {
+        if effect == Effect::All {
+            match start::read_facts(&self.netlink).await {
+                Ok(facts) => {
+                    self.facts = facts;
+                    self.relearn_clients().await;
+                }
+                Err(failure) => tracing::error!("{}", failure.message),
+            }
+        }
+        if matches!(effect, Effect::Routes | Effect::All) {
+            match self.netlink.addresses().await {
+                Ok(addresses) => self.facts.set_addresses(addresses),
+                Err(refused) => tracing::error!("{refused}"),
+            }
+            find_routes(&self.config, &self.facts, &mut self.table, &self.netlink).await;
+            self.ask_unresolved().await;
+        }
+        self.table.refresh(&self.facts);
+        // While an interface is missing, the last known facts about it stay.
+        let edge = plan::edge(&self.config);
+        let links = self
+            .facts
+            .links(edge, &self.config.tunnel.interface, self.jiffies_per_second)
+            .unwrap_or_else(|_| self.links.clone());
+        let next_hops = self.table.resolved(&self.facts);
+        if links.edge.mac != self.links.edge.mac || links.edge.ifindex != self.links.edge.ifindex {
+            self.links.edge = links.edge.clone();
+            self.rewrite_clients();
+        }
+        if let Err(failure) = self.publish(links, next_hops) {
+            tracing::error!("{}", failure.message);
+        }
+        self.attach_again();
+    }
+
+    fn publish(&mut self, links: Links, next_hops: NextHops) -> Result<(), Failure> {
+        let generation = self.publisher.next_generation().unwrap_or(1);
+        let image = compile::compile(&self.config, &links, &next_hops, self.flow_seed, generation)
+            .map_err(start::too_large)?;
+        (self.links, self.next_hops) = (links, next_hops);
+        if self.publisher.changes(&image) {
+            self.publisher.publish(&self.pins, image)?;
+            tracing::info!("published generation {generation}");
+            self.report(false);
+        }
+        Ok(())
+    }
+
+    /// Attaches to an interface that was made again.
+    fn attach_again(&mut self) {
+        let Ok(wanted) = plan::wanted(&self.config, &self.facts) else { return };
+        let missing: Vec<_> = wanted
+            .into_iter()
+            .filter(|wanted| !self.program.is_attached(&wanted.interface, wanted.ifindex))
+            .collect();
+        if let Err(failure) = self.program.attach(&self.pins, &missing) {
+            tracing::error!("{}", failure.message);
+        }
+    }
+
+    /// Asks every next hop, and neighbours towards clients, whether they are still there.
+    async fn probe(&mut self) {
+        for way in self.table.ways() {
+            if let Some(what) = ask_hop(self.facts.entry(way.ifindex, way.neighbour)) {
+                ask(&self.netlink, what, way.ifindex, way.neighbour).await;
+            }
+        }
+        let edge = self.links.edge.ifindex;
+        let next_hops = self.table.ways();
+        let others = self.facts.entries_on(edge).filter(|entry| {
+            !next_hops.iter().any(|way| way.ifindex == edge && way.neighbour == entry.address)
+        });
+        for address in ask_clients(others) {
+            ask(&self.netlink, Ask::Probe, edge, address).await;
+        }
+    }
+
+    async fn ask_unresolved(&self) {
+        for way in self.table.ways() {
+            if let Some(what @ Ask::Solicit) = ask_hop(self.facts.entry(way.ifindex, way.neighbour)) {
+                ask(&self.netlink, what, way.ifindex, way.neighbour).await;
+            }
+        }
+    }
+
+    /// Asks for the neighbours that the packet path missed.
+    async fn answer_misses(&mut self) {
+        let now = Instant::now();
+        let mut missed = Vec::new();
+        while let Some(record) = self.misses.next() {
+            if let Ok(key) = bytemuck::try_pod_read_unaligned::<NeighbourKey>(&record)
+                && self.miss_limit.admit(key, now)
+            {
+                missed.push(key);
+            }
+        }
+        for key in missed {
+            let address = Ipv4Addr::from(key.address.0);
+            if let Some(what) = ask_client(self.facts.entry(key.ifindex, address)) {
+                tracing::debug!("no neighbour {address} on interface {}", key.ifindex);
+                ask(&self.netlink, what, key.ifindex, address).await;
+            }
+        }
+    }
+
+    fn named(&self, ifindex: u32) -> Option<&str> {
+        [&self.links.edge, &self.links.tunnel]
+            .into_iter()
+            .find(|link| link.ifindex == ifindex)
+            .map(|link| link.name.as_str())
+    }
+
+    /// Tells the service manager how things stand.
+    fn report(&self, ready: bool) {
+        let (all, open) = (self.table.len(), self.table.unresolved().len());
+        let generation = self.publisher.next_generation().unwrap_or(1) - 1;
+        let status = format!("generation {generation}, {} of {all} next hops resolved", all - open);
+        if ready {
+            tracing::info!("ready: {status}");
+            notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        } else {
+            notify(&[NotifyState::Status(&status)]);
+        }
+    }
+}
+
+/// The map `NEIGHBOURS`.
+impl Relay {
+    /// Learns what a map that outlived its controller holds; drops what is of another interface.
+    fn remember_clients(&mut self) {
+        let edge = self.links.edge.ifindex;
+        let held: Vec<_> = self.neighbours.iter().flatten().collect();
+        for (key, neighbour) in held {
+            if key.ifindex == edge {
+                self.clients.remember(Ipv4Addr::from(key.address.0), neighbour.destination.0);
+            } else {
+                // That it is gone already is fine.
+                drop(self.neighbours.remove(&key));
+            }
+        }
+        self.rewrite_clients();
+    }
+
+    /// Writes every entry with the present address and index of the interface.
+    fn rewrite_clients(&mut self) {
+        let all: Vec<_> = self.clients.all().collect();
+        for (address, mac) in all {
+            self.write_client(Change::Set(address, mac));
+        }
+    }
+
+    async fn relearn_clients(&mut self) {
+        let entries: Vec<_> = self.facts.entries_on(self.links.edge.ifindex).copied().collect();
+        for entry in entries {
+            self.learn_client(&entry).await;
+        }
+    }
+
+    async fn learn_client(&mut self, entry: &crate::neighbours::Entry) {
+        if entry.ifindex != self.links.edge.ifindex {
+            return;
+        }
+        for change in self.clients.learn(entry, Instant::now()) {
+            match change {
+                Change::Solicit(address) => ask(&self.netlink, Ask::Solicit, entry.ifindex, address).await,
+                change => self.write_client(change),
+            }
+        }
+    }
+
+    fn write_client(&mut self, change: Change) {
+        let edge = &self.links.edge;
+        let key = |address: Ipv4Addr| NeighbourKey { ifindex: edge.ifindex, address: Ipv4(address.octets()) };
+        let result = match change {
+            Change::Set(address, mac) => {
+                let neighbour = Neighbour { destination: Mac(mac), source: Mac(edge.mac) };
+                self.neighbours.insert(key(address), neighbour, 0)
+            }
+            Change::Remove(address) => self.neighbours.remove(&key(address)),
+            Change::Solicit(_) => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::debug!("cannot write the map NEIGHBOURS: {error}");
+        }
+    }
+}
+
+/// Asks the kernel for the way to every target.
+async fn find_routes(config: &Config, facts: &Facts, table: &mut NextHopTable, netlink: &Netlink) {
+    let mut ways = Vec::with_capacity(table.len());
+    for address in table.addresses() {
+        // Peers are reached as outer packets will be sent: from the tunnel address.
+        let is_peer = config.peers.iter().any(|peer| peer.address == address);
+        let from = (is_peer && facts.owns(config.tunnel.local)).then_some(config.tunnel.local);
+        ways.push(netlink.route(address, from).await);
+    }
+    table.set_ways(facts, &ways);
+}
+
+async fn ask(netlink: &Netlink, what: Ask, ifindex: u32, address: Ipv4Addr) {
+    match what {
+        Ask::Solicit => netlink.solicit(ifindex, address).await,
+        Ask::Probe => netlink.probe(ifindex, address).await,
+    }
+}
+
+fn stronger(a: Effect, b: Effect) -> Effect {
+    let rank = |effect| match effect {
+        Effect::None => 0,
+        Effect::Neighbours => 1,
+        Effect::Routes => 2,
+        Effect::All => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+/// Tells when the ring has records. Must be made inside the runtime.
+fn readiness(ring: &RingBuf<MapData>) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = ring.as_fd().try_clone_to_owned()?;
+    // SAFETY: an owned descriptor is the same open one as long as it lives, and the AsyncFd owns it.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot notify the service manager: {error}");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal to stop; returns its name.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => tracing::warn!(
+                    "ignoring SIGHUP: to take over a changed configuration, restart; no packet is lost by that"
+                ),
+            }
+        }
+    }
+}
