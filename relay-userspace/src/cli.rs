@@ -10,6 +10,8 @@ use crate::exit::{Exit, Failure};
 const EXAMPLES: &str = "\
 Examples:
   xdp-relay check /etc/xdp-relay/ingress.toml   say everything that is wrong with a configuration
+  xdp-relay run --config ingress.toml           load a relay and keep it going until SIGTERM
+  xdp-relay unload                              stop its traffic and remove it
   xdp-relay help check                          say what a command does, with examples
 ";
 
@@ -30,13 +32,16 @@ enum Command {
     Check(command::check::Check),
     #[command(hide = true)]
     Generate(command::generate::Generate),
+    Run(command::run::Run),
+    Unload(command::unload::Unload),
 }
 
 impl Command {
     /// Whether this is the daemon, which must outlive the reader of its output.
     fn is_daemon(&self) -> bool {
         match self {
-            Self::Check(_) | Self::Generate(_) => false,
+            Self::Run(_) => true,
+            Self::Check(_) | Self::Generate(_) | Self::Unload(_) => false,
         }
     }
 
@@ -44,6 +49,8 @@ impl Command {
         match self {
             Self::Check(check) => check.run(),
             Self::Generate(generate) => generate.run(),
+            Self::Run(run) => run.run(),
+            Self::Unload(unload) => unload.run(),
         }
     }
 }

@@ -3,3 +3,5 @@
 pub mod check;
 pub mod generate;
 pub mod output;
+pub mod run;
+pub mod unload;
