@@ -44,6 +44,7 @@ pub enum Transport {
         sequence: u32,
         flags: String,
         mss: Option<u16>,
+        header: usize,
         payload: usize,
     },
     Udp {
