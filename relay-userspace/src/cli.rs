@@ -11,6 +11,9 @@ const EXAMPLES: &str = "\
 Examples:
   xdp-relay check /etc/xdp-relay/ingress.toml   say everything that is wrong with a configuration
   xdp-relay run --config ingress.toml           load a relay and keep it going until SIGTERM
+  xdp-relay doctor --config ingress.toml        say what on this machine would break it, and what mends it
+  xdp-relay status                              show what a relay is and does right now
+  xdp-relay counters                            show what became of every packet
   xdp-relay unload                              stop its traffic and remove it
   xdp-relay help check                          say what a command does, with examples
 ";
@@ -33,6 +36,9 @@ enum Command {
     #[command(hide = true)]
     Generate(command::generate::Generate),
     Run(command::run::Run),
+    Status(command::status::Status),
+    Counters(command::counters::Counters),
+    Doctor(command::doctor::Doctor),
     Unload(command::unload::Unload),
 }
 
@@ -41,7 +47,12 @@ impl Command {
     fn is_daemon(&self) -> bool {
         match self {
             Self::Run(_) => true,
-            Self::Check(_) | Self::Generate(_) | Self::Unload(_) => false,
+            Self::Check(_)
+            | Self::Generate(_)
+            | Self::Status(_)
+            | Self::Counters(_)
+            | Self::Doctor(_)
+            | Self::Unload(_) => false,
         }
     }
 
@@ -50,6 +61,9 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Generate(generate) => generate.run(),
             Self::Run(run) => run.run(),
+            Self::Status(status) => status.run(),
+            Self::Counters(counters) => counters.run(),
+            Self::Doctor(doctor) => doctor.run(),
             Self::Unload(unload) => unload.run(),
         }
     }

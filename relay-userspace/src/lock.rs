@@ -72,6 +72,15 @@ fn taken(node: &str, pid: Option<u32>) -> Failure {
         .hint("stop it first; the data plane keeps running without it")
 }
 
+/// The controller that runs for a node, without taking its lock even for a moment: a start must not fail because
+/// somebody looked.
+pub fn holder_of(pins: &Pins) -> Result<Option<u32>, Failure> {
+    match std::fs::metadata(pins.directory()) {
+        Ok(metadata) => Ok(holder(metadata.ino())),
+        Err(error) => Err(Failure::io(format!("examine {}", pins.directory().display()), &error)),
+    }
+}
+
 /// Who holds the lock on an inode, if /proc tells.
 fn holder(inode: u64) -> Option<u32> {
     holder_in(&std::fs::read_to_string("/proc/locks").ok()?, inode)

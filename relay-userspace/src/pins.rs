@@ -248,7 +248,8 @@ fn ensure_bpf_fs(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn on_bpf_fs(path: &Path) -> Result<bool, Failure> {
+/// Whether a path, or the nearest directory above it that exists, is on a BPF filesystem.
+pub(crate) fn on_bpf_fs(path: &Path) -> Result<bool, Failure> {
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let attempt = || format!("examine {}", existing.display());
     let c_path = CString::new(existing.as_os_str().as_bytes())

@@ -56,3 +56,20 @@ pub fn stderr_style() -> Style {
     };
     if coloured { Style::Coloured } else { Style::Plain }
 }
+
+/// Prints a value as a JSON object.
+pub fn object(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let value = serde_json::to_value(value)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot write the result as JSON: {error}")))?;
+    json(&value)
+}
+
+/// Runs a command that was perhaps asked for JSON: then its failure is a JSON object on standard output as well.
+pub fn json_failure(as_json: bool, command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    command().inspect_err(|failure| {
+        if as_json {
+            // The failure itself is reported on standard error in any case.
+            drop(json(&failure.json()));
+        }
+    })
+}
