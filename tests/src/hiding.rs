@@ -104,6 +104,7 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
         report.frames += 1;
         report.bytes += frame.bytes.len() as u64;
         let random = random_part(&frame.bytes);
+        let mostly_zero = mostly_zero_fields(&frame.bytes);
         random_bytes += (frame.bytes.len() - random) as u64;
         patterns.find(&frame.bytes, |offset, address, form| {
             let leak = || Leak {
@@ -114,7 +115,11 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
                 outgoing: frame.outgoing,
                 view: FrameView::of(&frame.bytes),
             };
-            if offset >= random && matches!(form, Form::Bytes | Form::BytesReversed) {
+            let as_bytes = matches!(form, Form::Bytes | Form::BytesReversed);
+            if as_bytes && mostly_zero.iter().any(|field| (offset..offset + 4).contains(field)) {
+                return;
+            }
+            if offset >= random && as_bytes {
                 report.by_chance.push(leak());
             } else {
                 report.seen += 1;
@@ -140,6 +145,36 @@ fn random_part(frame: &[u8]) -> usize {
         | Transport::Ports { .. }
         | Transport::Other => frame.len(),
     }
+}
+
+/// Offsets of two-byte fields that are zero in nearly every packet, between fields of which one is random: what stands there
+/// spells addresses like 10.0.0.1 by itself, once in 256 packets. The fragment offset, and the urgent pointer of TCP.
+fn mostly_zero_fields(frame: &[u8]) -> Vec<usize> {
+    const ETHERNET: usize = 14;
+    const FRAGMENT_OFFSET: usize = 6;
+    const URGENT_POINTER: usize = 18;
+    const ICMP: usize = 8;
+    let mut fields = Vec::new();
+    let view = FrameView::of(frame);
+    let mut packet = view.ipv4();
+    let mut start = ETHERNET;
+    while let Some(header) = packet {
+        fields.push(start + FRAGMENT_OFFSET);
+        start += header.header_length;
+        packet = match &header.transport {
+            Transport::Tcp { .. } => {
+                fields.push(start + URGENT_POINTER);
+                None
+            }
+            Transport::Icmp { quoted, .. } => {
+                start += ICMP;
+                quoted.as_deref()
+            }
+            Transport::Tunnel(inner) => Some(inner),
+            Transport::Udp { .. } | Transport::Ports { .. } | Transport::Other => None,
+        };
+    }
+    fields.iter().flat_map(|field| [*field, field + 1]).collect()
 }
 
 /// The least number that random bytes exceed with less than the accepted chance (Poisson).
@@ -218,7 +253,12 @@ mod tests {
         let mut bytes = Vec::new();
         let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(source, [198, 51, 100, 2], 64);
         if tcp {
-            builder.tcp(443, 4000, 1, 1000).write(&mut bytes, payload).unwrap();
+            builder
+                .tcp(443, 4000, 1, 1000)
+                .options_raw(&[1, 1, 1, 1])
+                .unwrap()
+                .write(&mut bytes, payload)
+                .unwrap();
         } else {
             builder.udp(443, 4000).write(&mut bytes, payload).unwrap();
         }
@@ -258,6 +298,17 @@ mod tests {
         let report = scan(&many, &[HIDDEN], false);
         assert!(report.is_clean(), "{report:?}");
         assert_eq!((report.by_chance.len(), report.by_chance_allowed), (1, 1));
+    }
+
+    #[test]
+    fn zero_fields_do_not_spell_addresses() {
+        let low = Ipv4Addr::new(10, 0, 0, 1);
+        let mut hit = frame([192, 168, 100, 10], b"", true);
+        // Checksum, urgent pointer, and the first option.
+        hit.bytes[51..55].copy_from_slice(&low.octets());
+        assert_eq!(scan(std::slice::from_ref(&hit), &[low], false).seen_by_client(), 0);
+        hit.bytes[30..34].copy_from_slice(&low.octets());
+        assert_eq!(scan(&[hit], &[low], false).seen_by_client(), 1);
     }
 
     #[test]

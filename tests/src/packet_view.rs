@@ -32,6 +32,7 @@ pub struct Ipv4View {
     pub dont_fragment: bool,
     pub identification: u16,
     pub total_length: u16,
+    pub header_length: usize,
     pub header_checksum_right: bool,
     pub transport: Transport,
 }
@@ -108,6 +109,7 @@ impl Ipv4View {
             dont_fragment: header.dont_fragment(),
             identification: header.identification(),
             total_length: header.total_len(),
+            header_length: header.slice().len(),
             header_checksum_right: sum(&[header.slice()]) == 0xffff,
             transport: if first_fragment {
                 transport(header.protocol().0, payload)

@@ -66,8 +66,8 @@ fn make_switch(topology: &Topology, link: &Link) -> Result<()> {
     for end in &link.ends {
         let port = port_name(link, end.place);
         connect(topology.at(end.place)?, end.device, switch, &port)?;
-        set_offloads(switch, &port)?;
         switch.ip(&["link", "set", "dev", &port, "mtu", &mtu, "master", link.name, "up"])?;
+        set_offloads(switch, &port)?;
     }
     switch.ip(&["link", "set", "dev", link.name, "mtu", &mtu, "up"])?;
     Ok(())
@@ -79,21 +79,21 @@ fn connect(one: &Namespace, device: &str, other: &Namespace, other_device: &str)
 }
 
 fn set_up_end(namespace: &Namespace, end: &End, mtu: u32) -> Result<()> {
-    if end.place.is_relay() {
-        // GRO stays off here: the counter of frames that XDP saw must start with the program, not before.
-        output_of(namespace.command("ethtool").args(["-K", end.device, "tx", "off", "txvlan", "off"]))?;
-    } else {
-        set_offloads(namespace, end.device)?;
-    }
     for address in &end.addresses {
         namespace.ip(&["address", "add", address, "dev", end.device])?;
     }
     namespace.ip(&["link", "set", "dev", end.device, "mtu", &mtu.to_string(), "up"])?;
-    Ok(())
+    if end.place.is_relay() {
+        // GRO stays off here: the counter of frames that XDP saw must start with the program, not before.
+        output_of(namespace.command("ethtool").args(["-K", end.device, "tx", "off", "txvlan", "off"]))?;
+        return Ok(());
+    }
+    set_offloads(namespace, end.device)
 }
 
 /// What XDP on the other end of a veth needs: complete checksums in the packet, VLAN tags in the packet, and a polled
-/// receiver (a veth takes redirected frames only while GRO or XDP is on).
+/// receiver (a veth takes redirected frames only while GRO or XDP is on). The device must be up: GRO switched on before
+/// makes it poll, but does not tell its peer that frames may be redirected to it (kernel 6.18, `veth_set_features`).
 fn set_offloads(namespace: &Namespace, device: &str) -> Result<()> {
     output_of(
         namespace

@@ -14,8 +14,9 @@ use super::udp_batch::{BATCH, Batch, force_buffers};
 use crate::topology::Namespace;
 use crate::waiting::wait_until;
 
-/// Flow and number lead the payload.
-const HEADER: usize = 10;
+/// Leads the payload of a numbered packet; then come flow and number.
+const MARK: [u8; 4] = *b"num:";
+const HEADER: usize = 14;
 /// How long after the last packet an answer still counts.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// The ring of a veth holds 256 frames: a burst must stay well below, whatever the machine was doing meanwhile.
@@ -263,13 +264,15 @@ fn send(sockets: &[UdpSocket], pace: Pace, stop: &AtomicBool, sent: &AtomicU64) 
 fn header(flow: usize, number: u64) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let flow = u16::try_from(flow).unwrap_or(u16::MAX);
-    header[..2].copy_from_slice(&flow.to_be_bytes());
-    header[2..].copy_from_slice(&number.to_be_bytes());
+    header[..4].copy_from_slice(&MARK);
+    header[4..6].copy_from_slice(&flow.to_be_bytes());
+    header[6..].copy_from_slice(&number.to_be_bytes());
     header
 }
 
 fn number_of(payload: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(*payload.get(2..)?.first_chunk::<8>()?))
+    let rest = payload.strip_prefix(&MARK)?;
+    Some(u64::from_be_bytes(*rest.get(2..)?.first_chunk::<8>()?))
 }
 
 fn receive(socket: &UdpSocket, sender_is_done: &AtomicBool) -> Result<Tracker> {
