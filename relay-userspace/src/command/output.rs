@@ -57,11 +57,12 @@ pub fn stderr_style() -> Style {
     if coloured { Style::Coloured } else { Style::Plain }
 }
 
-/// Prints a value as a JSON object.
+/// Prints a value as a JSON object, with its keys in the order of its fields.
 pub fn object(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let value = serde_json::to_value(value)
+    // Not by way of a `Value`, which would sort the keys.
+    let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot write the result as JSON: {error}")))?;
-    json(&value)
+    line(&text)
 }
 
 /// Runs a command that was perhaps asked for JSON: then its failure is a JSON object on standard output as well.

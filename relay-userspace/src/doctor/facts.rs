@@ -137,4 +137,6 @@ pub struct Running {
     pub programs: Vec<u32>,
     /// Packets dropped because the driver left no room in front of them.
     pub head_room_packets: u64,
+    /// Other nodes with pins beside this one's, and the programs that their links hold.
+    pub others: Vec<(String, Vec<u32>)>,
 }

@@ -171,11 +171,12 @@ fn reaches(
     };
     let mut known = kernel.neighbours()?;
     if sending == Sending::Allowed {
-        let open: Vec<(u32, Ipv4Addr)> = reaches.iter().filter_map(|reach| unknown(&known, reach)).collect();
-        for (ifindex, hop) in &open {
-            // Without CAP_NET_ADMIN nothing is asked for, and the finding says so.
-            drop(kernel.resolve(*ifindex, *hop));
-        }
+        // Those that cannot be asked for without CAP_NET_ADMIN stay unknown.
+        let open: Vec<(u32, Ipv4Addr)> = reaches
+            .iter()
+            .filter_map(|reach| unknown(&known, reach))
+            .filter(|(ifindex, hop)| kernel.resolve(*ifindex, *hop).is_ok())
+            .collect();
         let step = Duration::from_millis(50);
         let mut waited = Duration::ZERO;
         while waited < PATIENCE && !open.is_empty() {
@@ -186,6 +187,12 @@ fn reaches(
             }
             sleep(step);
             waited += step;
+        }
+        // The kernel goes on asking for a while; on a link a second of silence is an answer.
+        for neighbour in known.iter_mut().filter(|neighbour| neighbour.state == NeighbourState::Asked) {
+            if open.contains(&(neighbour.ifindex, neighbour.address)) {
+                neighbour.state = NeighbourState::Failed;
+            }
         }
     }
     for reach in &mut reaches {
@@ -226,16 +233,21 @@ fn echo(relay: &mut Relay) {
 fn running(config: &Config) -> Running {
     let pins = Pins::new(&config.pin_directory, &config.node);
     let controller = crate::lock::holder_of(&pins).ok().flatten();
-    let Ok(node) = Node::open(pins) else { return Running { controller, ..Running::default() } };
+    let programs = |node: &Node| -> Vec<u32> {
+        node.links().unwrap_or_default().iter().map(|link| link.program_id).collect()
+    };
+    let others = Pins::nodes(&config.pin_directory).unwrap_or_default();
+    let others = others.into_iter().filter(|other| other.node() != config.node).filter_map(|other| {
+        let name = other.node().to_owned();
+        Some((name, programs(&Node::open(other).ok()?)))
+    });
+    let others = others.collect();
+    let Ok(node) = Node::open(pins) else { return Running { controller, others, ..Running::default() } };
     let head_room = node.counters().map_or(0, |totals| {
         totals
             .rows()
             .find(|(verdict, reason, _)| (*verdict, *reason) == (Verdict::Drop, Reason::HeadRoom))
             .map_or(0, |(_, _, counter)| counter.packets)
     });
-    Running {
-        controller,
-        programs: node.links().unwrap_or_default().iter().map(|link| link.program_id).collect(),
-        head_room_packets: head_room,
-    }
+    Running { controller, programs: programs(&node), head_room_packets: head_room, others }
 }

@@ -1,9 +1,12 @@
 //! Checks of the interfaces that the configuration names.
 
+use std::path::Path;
+
 use super::facts::{Found, Link, Relay};
 use super::finding::Finding;
 use crate::config::valid::AttachMode;
 use crate::inspect::XdpMode;
+use crate::pins::DEFAULT_PIN_DIRECTORY;
 
 /// Drivers known to run XDP programs natively (Linux 6.1 to 6.18), for kernels that do not tell themselves.
 const NATIVE: &[&str] = &[
@@ -160,9 +163,18 @@ fn occupied(relay: &Relay, link: &Link, found: &Found) -> Option<Finding> {
                     "the program of this node is attached in {mode} mode, the configuration asks for {}",
                     wanted.label()
                 ),
-                format!("xdp-relay unload --node {} and start it again", relay.config.node),
+                format!("{} and start it again", unload(relay, &relay.config.node)),
             )
         });
+    }
+    let others = &relay.running.others;
+    if let Some((other, _)) = others.iter().find(|(_, programs)| programs.contains(&xdp.program_id)) {
+        return Some(Finding::fail(
+            "xdp_program",
+            name,
+            format!("the program of the relay {other} is on it: ours cannot be attached"),
+            format!("stop {other} and then: {}", unload(relay, other)),
+        ));
     }
     let off = if xdp.mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
     Some(Finding::fail(
@@ -178,6 +190,15 @@ fn occupied(relay: &Relay, link: &Link, found: &Found) -> Option<Finding> {
             xdp.program_id
         ),
     ))
+}
+
+fn unload(relay: &Relay, node: &str) -> String {
+    let directory = &relay.config.pin_directory;
+    if directory == Path::new(DEFAULT_PIN_DIRECTORY) {
+        format!("xdp-relay unload --node {node}")
+    } else {
+        format!("xdp-relay unload --node {node} --pin-directory {}", directory.display())
+    }
 }
 
 fn mtu(link: &Link, found: &Found) -> Option<Finding> {

@@ -84,6 +84,14 @@ fn a_program_of_somebody_else_fails() {
 }
 
 #[test]
+fn a_program_of_another_relay_is_called_by_its_name() {
+    failed("xdp_program", "xdp-relay unload --node old", |relay| {
+        link(relay).interface.xdp = Some(Xdp { mode: XdpMode::Driver, program_id: 42 });
+        relay.running.others = vec![("old".into(), vec![42])];
+    });
+}
+
+#[test]
 fn our_own_program_passes_in_the_configured_mode() {
     let ours = |mode| {
         move |relay: &mut Relay| {

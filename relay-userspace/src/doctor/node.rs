@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn packets_without_head_room_fail() {
-        let running = Running { controller: Some(1), programs: vec![7], head_room_packets: 3 };
+        let running =
+            Running { controller: Some(1), programs: vec![7], head_room_packets: 3, others: Vec::new() };
         assert_eq!(levels(running), [("controller", Level::Ok), ("head_room", Level::Fail)]);
     }
 }

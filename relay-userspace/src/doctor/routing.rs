@@ -208,8 +208,8 @@ fn reach(relay: &Relay, check: &'static str, interface: &str, target: &Reach) ->
     let address = target.address;
     let Some(route) = &target.route else {
         return fail(
-            "there is no route to it: everything for it is dropped".to_owned(),
-            format!("ip route add {address} dev {interface} (or via GATEWAY dev {interface})"),
+            "there is no route to it, or one that refuses it: everything for it is dropped".to_owned(),
+            format!("ip route replace {address} dev {interface} (or via GATEWAY dev {interface})"),
         );
     };
     match route.kind {

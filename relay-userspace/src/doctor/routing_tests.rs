@@ -121,7 +121,7 @@ fn dots_in_names_of_interfaces_are_slashes_for_sysctl() {
 
 #[test]
 fn a_peer_without_a_way_fails() {
-    failed("peer", "ip route add 10.0.0.2 dev eth1", |relay| relay.peers[0].route = None);
+    failed("peer", "ip route replace 10.0.0.2 dev eth1", |relay| relay.peers[0].route = None);
     let route = |kind, ifindex| Some(Route { kind, ifindex, gateway: None, mtu: None });
     failed("peer", "ip address del 10.0.0.2", |relay| relay.peers[0].route = route(RouteKind::Local, 1));
     failed("peer", "ip route get 10.0.0.2", |relay| relay.peers[0].route = route(RouteKind::Other, 3));
@@ -142,7 +142,7 @@ fn a_next_hop_that_does_not_answer_fails() {
 
 #[test]
 fn a_backend_of_an_egress_relay_is_examined_at_the_service_interface() {
-    expect(Level::Fail, "backend", "ip route add 192.168.100.51 dev eth0", sample::egress(), |relay| {
+    expect(Level::Fail, "backend", "ip route replace 192.168.100.51 dev eth0", sample::egress(), |relay| {
         relay.backends[0].route = None;
     });
     expect(Level::Fail, "backend", "dev eth0", sample::egress(), |relay| {

@@ -33,7 +33,7 @@ pub struct Occupancy {
 impl Node {
     /// Counts the flows.
     pub fn occupancy(&self) -> Result<Occupancy, Failure> {
-        let table = self.map(maps::FLOWS)?;
+        let table = ReadOnlyMap::open_mappable(&self.pins().map(maps::FLOWS))?;
         table.expect_value_size(size_of::<FlowSet>())?;
         let mapping = Mapping::of(&table).map_err(|error| table.failed("map", &error))?;
         let (mut used, mut answered) = (0, 0);

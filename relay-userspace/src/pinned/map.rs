@@ -23,9 +23,18 @@ pub struct ReadOnlyMap {
 impl ReadOnlyMap {
     /// Opens the map pinned at a path.
     pub fn open(pin: &Path) -> Result<Self, Failure> {
+        Self::open_by(pin, syscall::open_map)
+    }
+
+    /// Opens it so that it can be memory-mapped as well.
+    pub(super) fn open_mappable(pin: &Path) -> Result<Self, Failure> {
+        Self::open_by(pin, syscall::open_mappable)
+    }
+
+    fn open_by(pin: &Path, open: fn(&Path) -> io::Result<OwnedFd>) -> Result<Self, Failure> {
         let name = pin.display().to_string();
         let failed = |error: io::Error| Failure::io(format!("open the pinned map {name}"), &error);
-        let descriptor = syscall::open_map(pin).map_err(failed)?;
+        let descriptor = open(pin).map_err(failed)?;
         let info = syscall::map_info(descriptor.as_fd()).map_err(failed)?;
         Ok(Self { descriptor, info, name })
     }

@@ -6,7 +6,7 @@ mod links;
 mod map;
 mod syscall;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytemuck::Zeroable;
 use clap::Args;
@@ -46,8 +46,7 @@ impl Selection {
         let directory = self.pin_directory.display();
         if let Some(name) = &self.node {
             let pins = Pins::new(&self.pin_directory, name);
-            // A directory we may not look into is reported when META is opened.
-            return if pins.directory().exists() {
+            return if exists(pins.directory())? {
                 Ok(pins)
             } else {
                 Err(Failure::new(Exit::NotRunning, format!("no relay named {name} has pins under {directory}"))
@@ -79,7 +78,7 @@ pub struct Node {
 impl Node {
     /// Opens a node's pins.
     pub fn open(pins: Pins) -> Result<Self, Failure> {
-        if matches!(std::fs::exists(pins.map(maps::META)), Ok(false)) {
+        if !exists(&pins.map(maps::META))? {
             let directory = pins.directory().display();
             return Err(Failure::new(Exit::NotRunning, format!("the pins in {directory} are not complete"))
                 .hint(
@@ -137,6 +136,18 @@ impl Node {
         ReadOnlyMap::open(&self.pins.image())?.read(&mut *image)?;
         Ok(image)
     }
+}
+
+/// Whether something is there; that we may not look is an error.
+fn exists(path: &Path) -> Result<bool, Failure> {
+    std::fs::exists(path).map_err(|error| {
+        let failure = Failure::io(format!("look at {}", path.display()), &error);
+        if failure.exit == Exit::Permission {
+            failure.hint("run this as the user that runs the relay")
+        } else {
+            failure
+        }
+    })
 }
 
 fn understood(pins: &Pins, meta: &Meta) -> Result<(), Failure> {
@@ -199,7 +210,7 @@ mod tests {
 
     #[test]
     fn pins_of_others_and_of_other_versions_are_refused() {
-        let pins = Pins::new(std::path::Path::new("/pins"), "a");
+        let pins = Pins::new(Path::new("/pins"), "a");
         let good = Meta {
             magic: meta::MAGIC,
             abi_version: meta::ABI_VERSION,

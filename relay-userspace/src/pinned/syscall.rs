@@ -40,6 +40,11 @@ pub(super) fn open_map(path: &Path) -> io::Result<OwnedFd> {
     open(path, READ_ONLY)
 }
 
+/// Opens a pinned map so that it can be memory-mapped: the kernel maps no read-only descriptor, not even for reading.
+pub(super) fn open_mappable(path: &Path) -> io::Result<OwnedFd> {
+    open(path, 0)
+}
+
 /// Opens a pinned link; links know no read-only descriptors.
 pub(super) fn open_link(path: &Path) -> io::Result<OwnedFd> {
     open(path, 0)
