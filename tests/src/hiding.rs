@@ -207,7 +207,10 @@ impl Patterns {
             reversed.reverse();
             let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             all.push((bytes.to_vec(), *address, Form::Bytes));
-            all.push((reversed.to_vec(), *address, Form::BytesReversed));
+            // Backwards only where chance seldom spells it: fields end and start with zeros.
+            if !bytes.windows(2).any(|pair| pair == [0, 0]) {
+                all.push((reversed.to_vec(), *address, Form::BytesReversed));
+            }
             all.push((address.to_string().into_bytes(), *address, Form::Dotted));
             all.push((hexadecimal.to_uppercase().into_bytes(), *address, Form::Hexadecimal));
             all.push((hexadecimal.into_bytes(), *address, Form::Hexadecimal));

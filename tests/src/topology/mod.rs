@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod namespace;
+mod pass_program;
 pub mod plan;
 mod wire_up;
 

@@ -4,21 +4,23 @@ use anyhow::Result;
 
 use super::Topology;
 use super::namespace::Namespace;
+use super::pass_program::PassProgram;
 use super::plan::{End, Link, Place};
 use crate::process::output_of;
 
-/// Segments are never merged on arrival, so that a capture shows each frame as it was on the wire.
+/// Bytes above which arriving segments are not merged.
 const NO_MERGING: &str = "1";
 
 pub(super) fn wire_up(topology: &Topology) -> Result<()> {
+    let pass = PassProgram::load(&topology.name)?;
     for link in &topology.plan.links {
         if link.needs_switch() {
-            make_switch(topology, link)?;
+            make_switch(topology, link, &pass)?;
         } else {
             make_cable(topology, link)?;
         }
         for end in &link.ends {
-            set_up_end(topology.at(end.place)?, end, link.mtu)?;
+            set_up_end(topology.at(end.place)?, end, link.mtu, &pass)?;
         }
     }
     for route in &topology.plan.routes {
@@ -59,7 +61,7 @@ fn make_cable(topology: &Topology, link: &Link) -> Result<()> {
     Ok(())
 }
 
-fn make_switch(topology: &Topology, link: &Link) -> Result<()> {
+fn make_switch(topology: &Topology, link: &Link, pass: &PassProgram) -> Result<()> {
     let switch = topology.at(Place::Switch)?;
     let mtu = link.mtu.to_string();
     switch.ip(&["link", "add", link.name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
@@ -67,7 +69,7 @@ fn make_switch(topology: &Topology, link: &Link) -> Result<()> {
         let port = port_name(link, end.place);
         connect(topology.at(end.place)?, end.device, switch, &port)?;
         switch.ip(&["link", "set", "dev", &port, "mtu", &mtu, "master", link.name, "up"])?;
-        set_offloads(switch, &port)?;
+        make_far_end(switch, &port, pass)?;
     }
     switch.ip(&["link", "set", "dev", link.name, "mtu", &mtu, "up"])?;
     Ok(())
@@ -78,7 +80,7 @@ fn connect(one: &Namespace, device: &str, other: &Namespace, other_device: &str)
     Ok(())
 }
 
-fn set_up_end(namespace: &Namespace, end: &End, mtu: u32) -> Result<()> {
+fn set_up_end(namespace: &Namespace, end: &End, mtu: u32, pass: &PassProgram) -> Result<()> {
     for address in &end.addresses {
         namespace.ip(&["address", "add", address, "dev", end.device])?;
     }
@@ -88,18 +90,15 @@ fn set_up_end(namespace: &Namespace, end: &End, mtu: u32) -> Result<()> {
         output_of(namespace.command("ethtool").args(["-K", end.device, "tx", "off", "txvlan", "off"]))?;
         return Ok(());
     }
-    set_offloads(namespace, end.device)
+    make_far_end(namespace, end.device, pass)
 }
 
-/// What XDP on the other end of a veth needs: complete checksums in the packet, VLAN tags in the packet, and a polled
-/// receiver (a veth takes redirected frames only while GRO or XDP is on). The device must be up: GRO switched on before
-/// makes it poll, but does not tell its peer that frames may be redirected to it (kernel 6.18, `veth_set_features`).
-fn set_offloads(namespace: &Namespace, device: &str) -> Result<()> {
-    output_of(
-        namespace
-            .command("ethtool")
-            .args(["-K", device, "tx", "off", "txvlan", "off", "gro", "on", "tso", "off", "gso", "off"]),
-    )?;
+/// What XDP on the other end of a veth needs: complete checksums in the packet, VLAN tags in the packet, and a receiver that
+/// polls and is woken. Segments are not merged on arrival, so that a capture shows each frame as it was on the wire.
+fn make_far_end(namespace: &Namespace, device: &str, pass: &PassProgram) -> Result<()> {
+    let mut offloads = namespace.command("ethtool");
+    output_of(offloads.args(["-K", device, "tx", "off", "txvlan", "off", "tso", "off", "gso", "off"]))?;
+    pass.attach(namespace, device)?;
     namespace.ip(&["link", "set", "dev", device, "gro_max_size", NO_MERGING])?;
     Ok(())
 }

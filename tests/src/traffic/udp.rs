@@ -212,7 +212,15 @@ pub fn ask(
         let mut answer = vec![0; 65_536];
         match socket.recv(&mut answer) {
             Ok(length) => Ok(Some(answer[..length].to_vec())),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN)) => Ok(None),
+            // An ICMP error came in the answer's place, or nothing did.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EAGAIN | libc::ECONNREFUSED | libc::EMSGSIZE | libc::EHOSTUNREACH)
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error).with_context(|| format!("wait for the answer of {target}")),
         }
     })
