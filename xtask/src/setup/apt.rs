@@ -66,11 +66,10 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     update()?;
     let _no_services = NoServices::hold()?;
-    let what = format!("setup: installing Debian packages {list}");
-    process::run_with_progress(
-        &what,
-        apt().args(["install", "--yes", "--no-install-recommends"]).args(packages),
-    )?;
+    eprintln!("setup: Debian packages to install: {list}");
+    let mut command = apt();
+    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    process::run_with_progress("setup: installing Debian packages", &mut command)?;
     if packages.contains(&"nginx") {
         keep_nginx_off();
     }
