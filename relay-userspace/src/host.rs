@@ -43,6 +43,14 @@ fn kernel_suffices(release: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_KERNEL
 }
 
+/// Whether the kernel would forward what arrives on an interface; without it, it tells XDP no routes.
+#[must_use]
+pub fn forwards(interface: &str) -> bool {
+    let setting = format!("/proc/sys/net/ipv4/conf/{interface}/forwarding");
+    // When it cannot be read, nothing is known to be wrong.
+    std::fs::read_to_string(setting).map_or(true, |value| value.trim() != "0")
+}
+
 /// The driver behind an interface, as `ethtool -i` prints it. /sys would show the host's devices in a network
 /// namespace.
 #[must_use]

@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::command::output;
 use crate::config::{self, Style};
 use crate::exit::{Exit, Failure};
-use crate::{host, lock, serve};
+use crate::{host, lock, privileges, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +65,7 @@ impl Run {
         let config = config::load(&self.config, output::stderr_style())?;
         start_logging(self.log_level);
         host::require_kernel()?;
+        privileges::require()?;
         // SAFETY: umask cannot fail. Pins, locks and directories are ours alone.
         unsafe { libc::umask(0o077) };
         let _lock = lock::lock_node(&config.state_directory, &config.node)?;

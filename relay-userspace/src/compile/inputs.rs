@@ -10,7 +10,8 @@ pub struct Links {
     pub edge: Link,
     /// Towards the relays of the other tier; equal to `edge` on a one-armed host.
     pub tunnel: Link,
-    /// Every IPv4 address of this host on the two interfaces, without duplicates, in ascending order.
+    /// Every IPv4 address of this host on the two interfaces and, but for 127.0.0.0/8, on the loopback interface;
+    /// without duplicates, in ascending order.
     pub own_addresses: Vec<Ipv4Addr>,
     /// The edge interface's own address: source of the ICMP errors an egress relay sends to its backends. Unspecified
     /// when the interface has none.

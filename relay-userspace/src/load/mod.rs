@@ -2,9 +2,9 @@
 //!
 //! The order, and what a crash after each step leaves:
 //!
-//! 1. New maps are made, `META` and the first image written: nothing outlives the process yet.
-//! 2. The maps are pinned, `META` last: until then the directory holds pins that nothing uses, and the next start
-//!    removes them; from then on the next start adopts the maps.
+//! 1. New maps are made, `META` and the first image written.
+//! 2. The maps are pinned, `META` last: until then the directory holds pins that nothing uses (the image's array is the
+//!    first), and the next start removes them; from then on the next start adopts the maps.
 //! 3. Adopted maps get their new image now: the program that is still running reads it like any other generation.
 //! 4. The program is loaded and put in place, interface after interface: an existing link is updated, so that no packet
 //!    passes without a program; a new link is pinned at once. After a crash in between, one interface runs the new
@@ -18,6 +18,7 @@
 mod adopt;
 mod attach;
 mod object;
+mod signals;
 pub(crate) mod syscall;
 
 use std::collections::BTreeMap;
@@ -135,7 +136,7 @@ impl Maps {
             .program_mut(kind.program)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| object::lacks(kind.program))?;
-        program.load().map_err(|error| refused(kind.program, &error))?;
+        signals::held(|| program.load()).map_err(|error| refused(kind.program, &error))?;
         let program = Program { ebpf, name: kind.program, attached: BTreeMap::new() };
         Ok((program, Served { publisher, neighbours, misses }))
     }
@@ -224,8 +225,38 @@ fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Why the kernel did not load the program.
 fn refused(program: &str, error: &ProgramError) -> Failure {
-    if let ProgramError::LoadError { verifier_log, .. } = error {
-        tracing::debug!("verifier log of program {program}:\n{verifier_log}");
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return cannot(&format!("load the program {program}"), error);
+    };
+    let log = verifier_log.to_string();
+    tracing::debug!("verifier log of program {program}:\n{log}");
+    let failure = cannot(&format!("load the program {program}"), io_error);
+    match verdict(&log) {
+        // The verifier's refusals are a defect of ours, not a missing permission, whatever their error code.
+        Some(why) => Failure::new(Exit::Failed, format!("{}: the verifier says: {why}", failure.message))
+            .hint("please report it, with the output of `--log-level debug` and `uname -r`"),
+        None => failure,
     }
-    cannot(&format!("load the program {program}"), error)
+}
+
+/// What the verifier objects to: the last line of its log before the statistics.
+fn verdict(log: &str) -> Option<&str> {
+    log.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed "))
+        .last()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_the_line_before_the_statistics() {
+        let log = "0: R1=ctx()\n334: (0f) r8 += r5\nR5 has pointer with unsupported alu operation\n\
+                   verification time 10 usec\nstack depth 16\nprocessed 229 insns\n";
+        assert_eq!(verdict(log), Some("R5 has pointer with unsupported alu operation"));
+        assert_eq!(verdict(""), None);
+    }
 }

@@ -99,7 +99,7 @@ impl State {
 }
 
 /// Where a packet leaves, and to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// Interface it leaves through.
     pub ifindex: u32,

@@ -25,6 +25,8 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub struct NextHopTable {
     rows: Vec<Row>,
+    /// Those of all rows, sorted, without duplicates.
+    ways: Vec<Way>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ impl NextHopTable {
                 rows.push(Row { target, route: Route::Unasked, mac: None });
             }
         }
-        Self { rows }
+        Self { rows, ways: Vec::new() }
     }
 
     /// The addresses to find routes to.
@@ -75,10 +77,17 @@ impl NextHopTable {
                 None => Route::Missing,
             };
             if route != row.route {
-                row.route = route;
-                row.complain();
+                let before = std::mem::replace(&mut row.route, route);
+                row.tell(before);
             }
         }
+        let good = |row: &Row| match row.route {
+            Route::Good(way) => Some(way),
+            _ => None,
+        };
+        self.ways = self.rows.iter().filter_map(good).collect();
+        self.ways.sort();
+        self.ways.dedup();
     }
 
     /// Takes over the link-layer addresses of the neighbours.
@@ -129,28 +138,29 @@ impl NextHopTable {
 
     /// The neighbours that packets go to, without duplicates.
     #[must_use]
-    pub fn ways(&self) -> Vec<Way> {
-        let mut ways: Vec<Way> = Vec::new();
-        for row in &self.rows {
-            if let Route::Good(way) = row.route
-                && !ways.contains(&way)
-            {
-                ways.push(way);
-            }
-        }
-        ways
+    pub fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+
+    /// Whether packets go to this neighbour.
+    #[must_use]
+    pub fn uses(&self, way: Way) -> bool {
+        self.ways.binary_search(&way).is_ok()
     }
 }
 
 impl Row {
-    /// Says once what is wrong with a route.
-    fn complain(&self) {
+    /// Says once what is wrong with a route, and that it is well again.
+    fn tell(&self, before: Route) {
         let Target { name, address, interface } = &self.target;
         let consequence = match self.mac {
             Some(_) => "the last known way stays in use",
             None => "its packets are dropped",
         };
         match self.route {
+            Route::Good(_) if matches!(before, Route::Missing | Route::Elsewhere(_)) => {
+                tracing::info!("there is a route to {name} again");
+            }
             Route::Good(_) | Route::Unasked => {}
             Route::Missing => tracing::warn!("no route to {name} ({address}): {consequence}"),
             Route::Elsewhere(other) => tracing::warn!(

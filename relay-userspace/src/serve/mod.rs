@@ -27,7 +27,7 @@ use crate::exit::Failure;
 use crate::load::Program;
 use crate::lock::Lock;
 use crate::neighbours::{
-    Ask, Change, Clients, Effect, Facts, MissLimit, NextHopTable, ask_client, ask_clients, ask_hop,
+    Ask, Change, Clients, Effect, Facts, MissLimit, NextHopTable, Way, ask_client, ask_clients, ask_hop,
 };
 use crate::netlink::{Event, Netlink};
 use crate::pins::Pins;
@@ -136,6 +136,13 @@ impl Relay {
         {
             tracing::warn!("interface {name} is gone: nothing is relayed there until it is back");
         }
+        if let Event::Link(link) = event
+            && self.named(link.ifindex).is_some()
+            && self.facts.link(&link.name).is_some_and(|before| before.up != link.up)
+        {
+            let state = if link.up { "up again" } else { "down: its packets are lost until it is up" };
+            tracing::warn!("interface {} is {state}", link.name);
+        }
         let effect = self.facts.apply(event);
         let (ifindex, address) = match event {
             Event::Neighbour(entry) => {
@@ -145,8 +152,7 @@ impl Relay {
             Event::NeighbourGone { ifindex, address } => (*ifindex, *address),
             _ => return effect,
         };
-        let is_next_hop =
-            self.table.ways().iter().any(|way| way.ifindex == ifindex && way.neighbour == address);
+        let is_next_hop = self.table.uses(Way { ifindex, neighbour: address });
         if is_next_hop && ask_hop(self.facts.entry(ifindex, address)) == Some(Ask::Solicit) {
             ask(&self.netlink, Ask::Solicit, ifindex, address).await;
         }
@@ -180,12 +186,15 @@ impl Relay {
             .links(edge, &self.config.tunnel.interface, self.jiffies_per_second)
             .unwrap_or_else(|_| self.links.clone());
         let next_hops = self.table.resolved(&self.facts);
-        if links.edge.mac != self.links.edge.mac || links.edge.ifindex != self.links.edge.ifindex {
-            self.links.edge = links.edge.clone();
-            self.rewrite_clients();
-        }
-        if let Err(failure) = self.publish(links, next_hops) {
-            tracing::error!("{}", failure.message);
+        let clients_move =
+            links.edge.mac != self.links.edge.mac || links.edge.ifindex != self.links.edge.ifindex;
+        if links != self.links || next_hops != self.next_hops {
+            match self.publish(links, next_hops) {
+                Ok(()) if clients_move => self.rewrite_clients(),
+                Ok(()) => {}
+                // The inputs stay those of the image in force, so the next round tries again.
+                Err(failure) => tracing::error!("{}", failure.message),
+            }
         }
         self.attach_again();
     }
@@ -194,12 +203,12 @@ impl Relay {
         let generation = self.publisher.next_generation().unwrap_or(1);
         let image = compile::compile(&self.config, &links, &next_hops, self.flow_seed, generation)
             .map_err(start::too_large)?;
-        (self.links, self.next_hops) = (links, next_hops);
         if self.publisher.changes(&image) {
             self.publisher.publish(&self.pins, image)?;
             tracing::info!("published generation {generation}");
             self.report(false);
         }
+        (self.links, self.next_hops) = (links, next_hops);
         Ok(())
     }
 
@@ -223,10 +232,10 @@ impl Relay {
             }
         }
         let edge = self.links.edge.ifindex;
-        let next_hops = self.table.ways();
-        let others = self.facts.entries_on(edge).filter(|entry| {
-            !next_hops.iter().any(|way| way.ifindex == edge && way.neighbour == entry.address)
-        });
+        let others = self
+            .facts
+            .entries_on(edge)
+            .filter(|entry| !self.table.uses(Way { ifindex: edge, neighbour: entry.address }));
         for address in ask_clients(others) {
             ask(&self.netlink, Ask::Probe, edge, address).await;
         }

@@ -6,8 +6,9 @@ use relay_abi::limits;
 
 use super::{Relay, plan};
 use crate::compile;
-use crate::config::valid::Config;
+use crate::config::valid::{Config, Role};
 use crate::exit::{Exit, Failure};
+use crate::host;
 use crate::jiffies;
 use crate::load::{self, Found, Maps, Served};
 use crate::lock;
@@ -156,6 +157,12 @@ fn check_links(config: &Config, facts: &Facts, jiffies_per_second: u32) -> Resul
         if facts.link(interface).is_some_and(|link| !link.up) {
             tracing::warn!("interface {interface} is down or has no carrier");
         }
+    }
+    if matches!(config.role, Role::Ingress(_)) && !host::forwards(plan::edge(config)) {
+        tracing::warn!(
+            "forwarding is off on {0}, so nothing returns to clients: sysctl -w net.ipv4.conf.{0}.forwarding=1",
+            plan::edge(config)
+        );
     }
     if !facts.owns(config.tunnel.local) {
         tracing::warn!(
