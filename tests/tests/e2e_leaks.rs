@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use relay_tests::capture::Frame;
 use relay_tests::end_to_end::ECHO;
-use relay_tests::packet_view::FrameView;
+use relay_tests::packet_view::{FrameView, Transport};
 use relay_tests::process::run;
 use relay_tests::topology::Options;
 use relay_tests::topology::addresses::{BACKEND, CLIENT, EGRESS_TUNNEL, INGRESS_PUBLIC, INGRESS_TUNNEL, VIP};
@@ -38,6 +38,10 @@ fn finish_in_silence(system: EndToEnd, known: usize) -> Result<()> {
         heard.iter().map(ToString::to_string).collect::<String>()
     );
     Ok(())
+}
+
+fn is_udp(frame: &Frame) -> bool {
+    matches!(frame.view().ipv4().map(|packet| &packet.transport), Some(Transport::Udp { .. }))
 }
 
 fn frames_known(system: &EndToEnd) -> usize {
@@ -116,12 +120,14 @@ fn rule_44_no_answer_goes_around_an_ingress_relay_that_is_down() -> Result<()> {
         let echo = system.start_echo()?;
         let answer = ask(system.client()?, system.echo_target(), b"opens the flow", Duration::from_secs(2))?;
         ensure!(answer.is_some());
+        // A veth without a program takes no redirected frame: what the egress relay sends meanwhile is lost, and counted.
+        system.may_lose = true;
         system.ingress.unload()?;
         // The service goes on answering the flow that is open; its kernel routes would lead to the client.
         let wire = system.service_wire()?;
         let port = system.client_capture().peek(|frames| {
             let ports = frames.iter().rev().filter_map(|frame| match frame.view().ipv4()?.transport {
-                relay_tests::packet_view::Transport::Udp { source, .. } if frame.outgoing => Some(source),
+                Transport::Udp { source, .. } if frame.outgoing => Some(source),
                 _ => None,
             });
             ports.into_iter().next()
@@ -200,7 +206,7 @@ fn rule_42_a_strangers_tunnel_packets_go_nowhere() -> Result<()> {
         ensure!(reached == 0, "{reached} packets reached the service");
         let echoed = system.client_capture().peek(|frames| {
             let heard = frames.iter().skip(known).filter(|frame| !frame.outgoing);
-            heard.filter(|frame| frame.view().to_string().contains("UDP")).count()
+            heard.filter(|frame| is_udp(frame)).count()
         });
         ensure!(echoed == 0, "{echoed} packets came back to the client");
         drop(echo.finish()?);

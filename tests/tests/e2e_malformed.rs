@@ -135,8 +135,7 @@ fn transports(hop: Hop) -> Result<Vec<Case>> {
     // What no service speaks is the kernel's.
     cases.push(("protocol_to_kernel", hop.frame(&ipv4(CLIENT, VIP, 64, 47, &[0; 8])?)?));
     cases.push(("icmp_to_kernel", hop.frame(&echo_request(CLIENT, VIP, 1)?)?));
-    let inner = udp(SocketAddrV4::new(CLIENT, 1), SocketAddrV4::new(BACKEND, ECHO), 64, b"x")?;
-    let nested = ipip(CLIENT, VIP, &ipip(CLIENT, VIP, &inner)?)?;
+    let nested = ipip(CLIENT, VIP, &ipip(CLIENT, VIP, &datagram)?)?;
     cases.push(("protocol_to_kernel", hop.frame(&nested)?));
     Ok(cases)
 }
