@@ -51,7 +51,9 @@ fn mac(address: &[u8; 6]) -> Mac {
     let from = address.as_ptr().cast::<[u8; 2]>();
     for index in 0..3 {
         // SAFETY: three pairs of bytes make the six of the address.
-        let [a, b] = unsafe { from.add(index).cast::<u16>().read_volatile() }.to_ne_bytes();
+        let pair = unsafe { from.add(index) };
+        // SAFETY: the pair is inside the address, which lies on an even place of the stack.
+        let [a, b] = unsafe { pair.cast::<u16>().read_volatile() }.to_ne_bytes();
         copy[2 * index] = a;
         copy[2 * index + 1] = b;
     }

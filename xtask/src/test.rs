@@ -43,6 +43,14 @@ enum Kind {
 }
 
 impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Kernel => "kernel",
+            Self::EndToEnd => "end-to-end",
+        }
+    }
+
     /// Integration tests tell by their name what they need.
     fn of(target: &str) -> Self {
         if target.starts_with("e2e_") {
@@ -85,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             continue;
         }
         if of_kind().next().is_none() {
-            failures.push(format!("there is no {kind:?} test to run"));
+            failures.push(format!("there is no {} test to run", kind.name()));
         }
         for target in of_kind() {
             privileged(target, kind, filter, &mut total, &mut failures)?;

@@ -44,7 +44,7 @@ pub(super) struct Rewrite {
 /// The type and code of the ICMP message at `at`.
 #[inline(always)]
 pub(super) fn message<F: Frame>(frame: &F, at: usize) -> Result<Message, Reason> {
-    let [kind, code] = frame.read::<2>(at).map_err(|_| Reason::IcmpTruncated)?;
+    let [kind, code] = frame.read::<2>(at).map_err(|_out_of_frame| Reason::IcmpTruncated)?;
     Ok(Message { kind, code })
 }
 
