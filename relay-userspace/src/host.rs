@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::exit::{Exit, Failure};
 
@@ -38,7 +37,8 @@ pub fn kernel_release() -> io::Result<String> {
     Ok(release.to_string_lossy().into_owned())
 }
 
-fn kernel_suffices(release: &str) -> bool {
+/// Whether a kernel of this release is new enough.
+pub(crate) fn kernel_suffices(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_KERNEL
 }
@@ -49,48 +49,6 @@ pub fn forwards(interface: &str) -> bool {
     let setting = format!("/proc/sys/net/ipv4/conf/{interface}/forwarding");
     // When it cannot be read, nothing is known to be wrong.
     std::fs::read_to_string(setting).map_or(true, |value| value.trim() != "0")
-}
-
-/// The driver behind an interface, as `ethtool -i` prints it. /sys would show the host's devices in a network
-/// namespace.
-#[must_use]
-pub fn driver(interface: &str) -> Option<String> {
-    const SIOCETHTOOL: libc::Ioctl = 0x8946;
-    const ETHTOOL_GDRVINFO: u32 = 3;
-
-    /// `struct ethtool_drvinfo`.
-    #[repr(C)]
-    struct DriverInfo {
-        command: u32,
-        driver: [u8; 32],
-        rest: [u8; 160],
-    }
-    /// `struct ifreq` with a pointer.
-    #[repr(C)]
-    struct Request {
-        name: [u8; libc::IFNAMSIZ],
-        data: *mut DriverInfo,
-        padding: [u8; 16],
-    }
-
-    // SAFETY: no pointers; the result is checked.
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if socket < 0 {
-        return None;
-    }
-    // SAFETY: the kernel has just made this descriptor for us and nothing else knows it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
-    let mut request = Request { name: [0; libc::IFNAMSIZ], data: &raw mut info, padding: [0; 16] };
-    for (to, from) in request.name[..libc::IFNAMSIZ - 1].iter_mut().zip(interface.bytes()) {
-        *to = from;
-    }
-    // SAFETY: the request is laid out as SIOCETHTOOL wants it and points to a buffer of the size of its command.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } != 0 {
-        return None;
-    }
-    let name = CStr::from_bytes_until_nul(&info.driver).ok()?.to_string_lossy().into_owned();
-    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the kernel says of links, addresses, routes and neighbours, in our own words. Decides nothing.
 //!
-//! The crates below change their interface every few months: no other file names them.
+//! The crates below change their interface every few months: no other file names them but `inspect/netlink.rs`, which
+//! asks once, without a runtime, for commands that run and end.
 
 use std::io;
 use std::net::Ipv4Addr;

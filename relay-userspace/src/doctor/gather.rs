@@ -13,6 +13,7 @@ use super::facts::{Echo, Facts, Found, Link, Machine, Reach, Relay, Running, Set
 use super::routing::outer_mtu;
 use crate::config::valid::{Config, EgressWay, Role};
 use crate::exit::Failure;
+use crate::host;
 use crate::inspect::{self, Interface, Kernel, Neighbour, NeighbourState, Route, RouteKind};
 use crate::pinned::Node;
 use crate::pins::{self, Pins};
@@ -56,7 +57,8 @@ fn machine(pin_directory: &Path) -> Result<Machine, Failure> {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0);
     Ok(Machine {
-        release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        release: host::kernel_release()
+            .map_err(|error| Failure::io("ask for the kernel's version", &error))?,
         jit: read("/proc/sys/net/core/bpf_jit_enable").trim().parse().ok(),
         pin_directory: pin_directory.to_owned(),
         bpf_fs: pins::on_bpf_fs(pin_directory)?,

@@ -323,6 +323,9 @@ fn address(message: &AddressMessage) -> Option<Address> {
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    if message.header.flags.contains(NeighbourFlags::Proxy) {
+        return None;
+    }
     let address = message.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
         _ => None,

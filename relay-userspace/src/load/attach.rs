@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{Program, syscall};
 use crate::config::valid::AttachMode;
 use crate::exit::{Exit, Failure};
-use crate::host;
+use crate::inspect;
 use crate::pins::{self, Pins};
 
 /// An interface the program shall be attached to.
@@ -158,7 +158,8 @@ fn create(program: BorrowedFd<'_>, wanted: &Wanted) -> Result<OwnedFd, Failure> 
 
 fn refused(wanted: &Wanted, error: &io::Error) -> Failure {
     let interface = &wanted.interface;
-    let driver = host::driver(interface).map_or_else(String::new, |driver| format!(" (driver {driver})"));
+    let driver = inspect::offloads(interface);
+    let driver = driver.map_or_else(|_| String::new(), |offloads| format!(" (driver {})", offloads.driver));
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => {
             occupied(interface, wanted.present.first().map(|present| present.program_id))

@@ -17,9 +17,13 @@ const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
+
+/// `BPF_F_RDONLY`
+const READ_ONLY: u32 = 1 << 3;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const ATTACH_TYPE_XDP: u32 = 37;
@@ -127,6 +131,51 @@ pub(crate) fn read_element(map: BorrowedFd<'_>, value: &mut [u8]) -> io::Result<
     unsafe { bpf(MAP_LOOKUP_ELEM, &mut attribute) }.map(drop)
 }
 
+/// Counts the elements of a hash map, reading them by the batch: a walk by keys may return a key twice.
+pub(crate) fn count_elements(map: BorrowedFd<'_>, info: &MapInfo) -> io::Result<u64> {
+    #[repr(C)]
+    struct Batch {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        element_flags: u64,
+        flags: u64,
+    }
+    let room = info.max_entries.min(4096);
+    let mut keys = vec![0_u8; room as usize * info.key_size as usize];
+    let mut values = vec![0_u8; room as usize * info.value_size.next_multiple_of(8) as usize];
+    let (mut position, mut next) = (0_u32, 0_u32);
+    let mut total = 0;
+    let mut first = true;
+    loop {
+        let mut attribute = Batch {
+            in_batch: if first { 0 } else { std::ptr::from_ref(&position).addr() as u64 },
+            out_batch: std::ptr::from_mut(&mut next).addr() as u64,
+            keys: keys.as_mut_ptr().addr() as u64,
+            values: values.as_mut_ptr().addr() as u64,
+            count: room,
+            map_fd: raw(map),
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: keys and values have room for `count` elements of the sizes the kernel reports for this map, and the
+        // positions in a hash are 32-bit words; all outlive the call.
+        let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attribute) };
+        match result {
+            Ok(_) => total += u64::from(attribute.count),
+            // The last batch: the map has no more.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                return Ok(total + u64::from(attribute.count));
+            }
+            Err(error) => return Err(error),
+        }
+        (position, first) = (next, false);
+    }
+}
+
 #[repr(C)]
 struct Object {
     pathname: u64,
@@ -144,8 +193,18 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 
 /// Opens what is pinned at a path.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
+    open_with(path, 0)
+}
+
+/// Opens a pinned map so that nothing can be changed through the descriptor; read permission on the pin is enough. The
+/// kernel memory-maps no such descriptor, not even for reading.
+pub(crate) fn open_read_only(path: &Path) -> io::Result<OwnedFd> {
+    open_with(path, READ_ONLY)
+}
+
+fn open_with(path: &Path, file_flags: u32) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let mut attribute = Object { pathname: path.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
+    let mut attribute = Object { pathname: path.as_ptr().addr() as u64, bpf_fd: 0, file_flags };
     // SAFETY: the path is NUL-terminated and outlives the call.
     unsafe { bpf(OBJ_GET, &mut attribute) }.map(own)
 }

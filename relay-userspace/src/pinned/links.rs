@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::{Node, syscall};
+use super::Node;
 use crate::exit::Failure;
+use crate::load::syscall;
 
 /// An attachment that is pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Node {
                 let pin = self.pins().link(&interface);
                 let failed =
                     |error: io::Error| Failure::io(format!("open the pinned link {}", pin.display()), &error);
-                let link = syscall::open_link(&pin).map_err(failed)?;
+                let link = syscall::open(&pin).map_err(failed)?;
                 let info = syscall::link_info(link.as_fd()).map_err(failed)?;
                 Ok(PinnedLink { interface, ifindex: info.ifindex, program_id: info.program_id })
             })

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bytemuck::Pod;
 
-use super::syscall::{self, MapInfo};
 use crate::exit::Failure;
+use crate::load::syscall::{self, MapInfo};
 
 const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
@@ -23,12 +23,12 @@ pub struct ReadOnlyMap {
 impl ReadOnlyMap {
     /// Opens the map pinned at a path.
     pub fn open(pin: &Path) -> Result<Self, Failure> {
-        Self::open_by(pin, syscall::open_map)
+        Self::open_by(pin, syscall::open_read_only)
     }
 
     /// Opens it so that it can be memory-mapped as well.
     pub(super) fn open_mappable(pin: &Path) -> Result<Self, Failure> {
-        Self::open_by(pin, syscall::open_mappable)
+        Self::open_by(pin, syscall::open)
     }
 
     fn open_by(pin: &Path, open: fn(&Path) -> io::Result<OwnedFd>) -> Result<Self, Failure> {
@@ -37,11 +37,6 @@ impl ReadOnlyMap {
         let descriptor = open(pin).map_err(failed)?;
         let info = syscall::map_info(descriptor.as_fd()).map_err(failed)?;
         Ok(Self { descriptor, info, name })
-    }
-
-    /// The kernel's number for the map.
-    pub(super) const fn id(&self) -> u32 {
-        self.info.id
     }
 
     pub(super) const fn max_entries(&self) -> u32 {
@@ -72,9 +67,7 @@ impl ReadOnlyMap {
     pub(super) fn read<T: Pod>(&self, value: &mut T) -> Result<(), Failure> {
         self.expect_value_size(size_of::<T>())?;
         let bytes = bytemuck::bytes_of_mut(value);
-        // SAFETY: the room is the map's value size; arrays with a value for each CPU are read with `read_per_cpu`.
-        unsafe { syscall::read_element(self.descriptor(), 0, bytes) }
-            .map_err(|error| self.failed("read", &error))
+        syscall::read_element(self.descriptor(), bytes).map_err(|error| self.failed("read", &error))
     }
 
     /// Reads the only element of an array that has a value for each CPU.
@@ -83,9 +76,8 @@ impl ReadOnlyMap {
         let cpus = possible_cpus().map_err(|error| Failure::io(format!("read {POSSIBLE_CPUS}"), &error))?;
         let stride = size_of::<T>().next_multiple_of(8);
         let mut bytes = vec![0; stride * cpus];
-        // SAFETY: the room is the value size rounded up to 8, for each possible CPU.
-        unsafe { syscall::read_element(self.descriptor(), 0, &mut bytes) }
-            .map_err(|error| self.failed("read", &error))?;
+        // The kernel writes a value for each possible CPU, its size rounded up to 8.
+        syscall::read_element(self.descriptor(), &mut bytes).map_err(|error| self.failed("read", &error))?;
         Ok(bytes
             .chunks_exact(stride)
             .map(|value| bytemuck::pod_read_unaligned(&value[..size_of::<T>()]))

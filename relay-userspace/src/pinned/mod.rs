@@ -4,7 +4,6 @@ mod counters;
 mod flows;
 mod links;
 mod map;
-mod syscall;
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +18,8 @@ pub use links::PinnedLink;
 pub use map::ReadOnlyMap;
 
 use crate::exit::{Exit, Failure};
+use crate::load;
 use crate::pins::{DEFAULT_PIN_DIRECTORY, Pins};
-
-/// How often the image is looked for while the controller is replacing it.
-const IMAGE_ATTEMPTS: usize = 20;
 
 /// Which node a command is about.
 #[derive(Args, Clone, Debug)]
@@ -116,25 +113,11 @@ impl Node {
 
     /// Reads the image in force.
     pub fn image(&self) -> Result<Box<Image>, Failure> {
-        let generations = self.map(maps::GENERATIONS)?;
-        let mut image = bytemuck::allocation::zeroed_box::<Image>();
-        // Where a map of maps is read, the kernel gives the inner map's number. Its pin is renamed just after the swap.
-        for _ in 0..IMAGE_ATTEMPTS {
-            let mut id = 0_u32;
-            generations.read(&mut id)?;
-            for pin in [self.pins.image(), self.pins.next_image()] {
-                if let Ok(map) = ReadOnlyMap::open(&pin)
-                    && map.id() == id
-                {
-                    map.read(&mut *image)?;
-                    return Ok(image);
-                }
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        // Reports why the pin cannot be opened, if that is it.
-        ReadOnlyMap::open(&self.pins.image())?.read(&mut *image)?;
-        Ok(image)
+        load::image_in_force(&self.pins).ok_or_else(|| {
+            let node = self.pins.node();
+            Failure::new(Exit::NotRunning, format!("no configuration is in force for node {node}"))
+                .hint("a start was interrupted: start the relay again")
+        })
     }
 }
 
