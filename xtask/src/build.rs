@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
+    bench::BENCH,
     bpf::compile::{MAIN, Object, compile},
     process, setup, workspace,
 };
 
 /// Every BPF object, the relay's first.
-pub(crate) const OBJECTS: &[Object] = &[MAIN];
+pub(crate) const OBJECTS: &[Object] = &[MAIN, BENCH];
 
 /// Build the BPF objects and the workspace.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done to this repository, one command each. CI does nothing else.
 
+mod bench;
 mod bpf;
 mod build;
 mod ci;
@@ -32,6 +33,7 @@ enum Command {
     Setup(setup::Options),
     Build(build::Options),
     Test(test::Options),
+    Bench(bench::Options),
     Size(size::Options),
     Generate(generate::Options),
     Lint(lint::Options),
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Size(options) => size::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Lint(options) => lint::run(&options),
