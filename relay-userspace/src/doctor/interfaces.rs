@@ -233,7 +233,8 @@ fn receivers(link: &Link, found: &Found) -> Option<Finding> {
         (Some(false), _) | (None, Some(false)) => Some(Finding::fail(
             "veth_receives",
             name,
-            "the other end takes no frames from XDP (no GRO and no program there): all that is relayed over it is lost",
+            "the other end takes no frames from XDP (it has neither GRO nor a program, such as that of a relay that runs): all that is \
+             relayed over it is lost",
             format!("ethtool -K {other} gro on (in the other end's network namespace)"),
         )),
         (None, None) => Some(Finding::warn(

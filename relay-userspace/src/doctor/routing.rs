@@ -174,31 +174,36 @@ fn forwarding(name: &str, own: Settings) -> Finding {
     )
 }
 
-fn redirects(name: &str, own: Settings, all: Settings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if own.send_redirects || all.send_redirects {
-        findings.push(Finding::warn(
-            "send_redirects",
-            name,
-            "the kernel may tell senders of other next hops, and so show addresses that are to stay hidden",
-            format!("sysctl -w {}=0 {}=0", key("all", "send_redirects"), key(name, "send_redirects")),
-        ));
-    }
+fn redirects(name: &str, own: Settings, all: Settings) -> [Finding; 2] {
+    let sends = own.send_redirects || all.send_redirects;
     // A host that forwards believes redirects only if both settings say so, any other one if either does.
     let accepts = if own.forwarding {
         own.accept_redirects && all.accept_redirects
     } else {
         own.accept_redirects || all.accept_redirects
     };
-    if accepts {
-        findings.push(Finding::warn(
+    let judge = |check, bad: bool, breaks: &str, fine: &str| {
+        if bad {
+            let fix = format!("sysctl -w {}=0 {}=0", key("all", check), key(name, check));
+            Finding::warn(check, name, breaks, fix)
+        } else {
+            Finding::ok(check, name, fine)
+        }
+    };
+    [
+        judge(
+            "send_redirects",
+            sends,
+            "the kernel may tell senders of other next hops, and so show addresses that are to stay hidden",
+            "the kernel tells senders of no other next hops",
+        ),
+        judge(
             "accept_redirects",
-            name,
+            accepts,
             "anybody on the link may change this host's routes",
-            format!("sysctl -w {}=0 {}=0", key("all", "accept_redirects"), key(name, "accept_redirects")),
-        ));
-    }
-    findings
+            "nobody on the link can change this host's routes",
+        ),
+    ]
 }
 
 /// How a peer or backend can be reached over the interface it belongs to.
