@@ -3,6 +3,7 @@
 //! a network engineer at the cable sees.
 
 pub mod capture;
+pub mod cases;
 pub mod conservation;
 pub mod end_to_end;
 pub mod hiding;

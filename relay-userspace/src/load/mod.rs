@@ -40,6 +40,7 @@ use crate::publish::Publisher;
 pub use adopt::{Adopted, Found, image_in_force};
 pub(crate) use attach::refuse_foreign;
 pub use attach::{Attachment, Present, Wanted, detach_all};
+pub use object::OBJECT;
 
 /// What the data plane is to be, as far as it cannot change while the maps live.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +81,7 @@ impl Maps {
     pub fn create(kind: &Kind, flow_seed: u64) -> Result<Self, Failure> {
         let mut loader = EbpfLoader::new();
         size_flows(&mut loader, kind);
-        let mut ebpf = loader.load(object::OBJECT).map_err(|error| cannot("make the maps", &error))?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| cannot("make the maps", &error))?;
         let meta = Meta {
             magic: MAGIC,
             abi_version: ABI_VERSION,
@@ -104,7 +105,7 @@ impl Maps {
         for name in maps::ALL {
             loader.map_pin_path(name, pins.map(name));
         }
-        let ebpf = loader.load(object::OBJECT).map_err(|error| cannot("open the pinned maps", &error))?;
+        let ebpf = loader.load(OBJECT).map_err(|error| cannot("open the pinned maps", &error))?;
         Self::open(ebpf, kind)
     }
 

@@ -8,7 +8,7 @@ use super::syscall::MapInfo;
 use crate::exit::{Exit, Failure};
 
 /// The object file, aligned for the parser.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("RELAY_EBPF_OBJECT"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("RELAY_EBPF_OBJECT"));
 
 /// What the object says of its maps.
 pub(super) struct Shapes {

@@ -1,0 +1,224 @@
+//! The relay of a case: a real configuration, changed as the case says, compiled by the real compiler.
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use relay_abi::{Image, maps};
+use relay_userspace::compile::{Link, Links, NextHops, ResolvedHop, compile};
+use relay_userspace::config::valid::{Config, Role};
+use relay_userspace::config::{Secrets, examine_bytes};
+use serde::Deserialize;
+
+use super::world::{self, EDGE, TUNNEL};
+
+/// Seed of the flow table's placement.
+const FLOW_SEED: u64 = 0x5eed_0f10_5eed_0f11;
+/// Flows the table of a case holds, unless it says otherwise.
+pub const FLOW_ENTRIES: u32 = 64;
+const HASH_KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// In what the relay of a case differs from the one in `tests/cases/relays`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct With {
+    /// One interface for both sides.
+    pub one_armed: bool,
+    pub mtu: Option<u16>,
+    pub dscp: Option<u8>,
+    pub ttl: Option<u8>,
+    /// ICMP errors a second, for the relay and for a /24.
+    pub icmp_rate: Option<u32>,
+    pub icmp_prefix_rate: Option<u32>,
+    /// Fewer than a configuration may ask for, so that sets fill up.
+    pub flow_entries: Option<u32>,
+    /// Names of peers or backends whose next hop is not known.
+    pub unresolved: Vec<String>,
+    /// The picks have nothing to pick.
+    pub no_backends: bool,
+    /// No egress relay reaches any backend.
+    pub no_reach: bool,
+    /// Nothing was published yet.
+    pub unconfigured: bool,
+    /// The kernel does not forward on the edge interface.
+    pub forwarding_off: bool,
+    /// Whole tokens left in the bucket of the relay, and in those of all prefixes.
+    pub relay_tokens: Option<u64>,
+    pub prefix_tokens: Option<u64>,
+    /// Entries of each flow set that another CPU is just replacing.
+    pub busy_entries: usize,
+    /// The driver left no room in front of the frame. Host only.
+    pub no_head_room: bool,
+    /// The kernel refuses to cut the frame's end. Host only.
+    pub no_trim: bool,
+    /// Another CPU wins each race for a flow entry. Host only.
+    pub contended: bool,
+    /// The spill table takes nothing. Host only.
+    pub spill_refuses: bool,
+}
+
+impl With {
+    /// Whether only the host can make this so.
+    #[must_use]
+    pub const fn host_only(&self) -> bool {
+        self.no_head_room || self.no_trim || self.contended || self.spill_refuses
+    }
+}
+
+/// What the machine tells that a case runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub edge: u32,
+    pub tunnel: u32,
+    pub jiffies_per_second: u32,
+}
+
+/// A relay as a case has it.
+#[derive(Debug)]
+pub struct Relay {
+    pub config: Config,
+    /// `None` where nothing was published.
+    pub image: Option<Box<Image>>,
+    pub with: With,
+    pub machine: Machine,
+}
+
+impl Relay {
+    /// The relay named `name`, changed.
+    pub fn new(name: &str, with: &With, machine: Machine) -> Result<Self> {
+        let config = changed(base(name)?, with);
+        let mut image =
+            compile(&config, &links(&config, with, machine), &hops(&config, with, machine)?, FLOW_SEED, 1)
+                .map_err(|error| anyhow!("compile the relay {name}: {error}"))?;
+        if with.no_backends {
+            image.services.iter_mut().for_each(|service| service.ring_length = 0);
+        }
+        if with.no_reach {
+            image.backends.iter_mut().for_each(|backend| backend.peer_count = 0);
+        }
+        let image = (!with.unconfigured).then_some(image);
+        Ok(Self { config, image, with: with.clone(), machine })
+    }
+
+    /// Name of its program in the object.
+    #[must_use]
+    pub const fn program(&self) -> &'static str {
+        match self.config.role {
+            Role::Ingress(_) => maps::PROGRAM_INGRESS,
+            Role::Egress(_) => maps::PROGRAM_EGRESS,
+        }
+    }
+
+    /// The interface of a name, on this machine.
+    pub fn ifindex(&self, device: &str) -> Result<u32> {
+        match device {
+            EDGE => Ok(self.machine.edge),
+            TUNNEL if !self.with.one_armed => Ok(self.machine.tunnel),
+            _ => bail!("this relay has no interface {device}"),
+        }
+    }
+
+    /// The name of an interface.
+    #[must_use]
+    pub fn device(&self, ifindex: u32) -> String {
+        let devices = [(self.machine.edge, EDGE), (self.machine.tunnel, TUNNEL)];
+        let known = devices.into_iter().find(|(known, _)| *known == ifindex);
+        known.map_or_else(|| format!("interface {ifindex}"), |(_, name)| name.to_owned())
+    }
+}
+
+fn base(name: &str) -> Result<Config> {
+    static RELAYS: OnceLock<Result<[Config; 2], String>> = OnceLock::new();
+    let read = || -> Result<[Config; 2]> { Ok([read("ingress")?, read("egress")?]) };
+    let relays = RELAYS.get_or_init(|| read().map_err(|error| format!("{error:#}")));
+    let [ingress, egress] = relays.as_ref().map_err(|error| anyhow!("{error}"))?;
+    match name {
+        "ingress" => Ok(ingress.clone()),
+        "egress" => Ok(egress.clone()),
+        _ => bail!("there is no relay `{name}` in tests/cases/relays"),
+    }
+}
+
+fn read(name: &str) -> Result<Config> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("cases/relays/{name}.toml"));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut key = tempfile::NamedTempFile::new().context("make a file for the hash key")?;
+    writeln!(key, "{HASH_KEY}").context("write the hash key")?;
+    let mode = std::fs::Permissions::from_mode(0o600);
+    key.as_file().set_permissions(mode).context("protect the hash key")?;
+    let text = text.replace("HASH_KEY\"", &format!("{}\"", key.path().display()));
+    let report = examine_bytes(format!("{name}.toml"), text.into_bytes(), Secrets::Required);
+    report.config().cloned().with_context(|| format!("{} is not valid: {report:?}", path.display()))
+}
+
+fn changed(mut config: Config, with: &With) -> Config {
+    let tunnel = &mut config.tunnel;
+    tunnel.mtu = with.mtu.or(tunnel.mtu);
+    tunnel.dscp = with.dscp.unwrap_or(tunnel.dscp);
+    tunnel.ttl = with.ttl.unwrap_or(tunnel.ttl);
+    config.icmp.rate = with.icmp_rate.unwrap_or(config.icmp.rate);
+    config.icmp.prefix_rate = with.icmp_prefix_rate.unwrap_or(config.icmp.prefix_rate);
+    if let Role::Egress(egress) = &mut config.role {
+        egress.flows.entries = with.flow_entries.unwrap_or(FLOW_ENTRIES);
+        egress.flows.idle_timeout = Duration::from_secs(300);
+    }
+    config
+}
+
+fn links(config: &Config, with: &With, machine: Machine) -> Links {
+    let link = |name: &str, ifindex| Link {
+        ifindex,
+        mac: world::DEVICES
+            .iter()
+            .find(|(device, _)| *device == name)
+            .and_then(|(_, station)| world::station(station).ok())
+            .unwrap_or_default(),
+        mtu: u32::from(world::LINK_MTU),
+        name: name.to_owned(),
+    };
+    let edge = link(EDGE, machine.edge);
+    let tunnel = if with.one_armed { edge.clone() } else { link(TUNNEL, machine.tunnel) };
+    let (own, edge_address): (&[&str], &str) = match config.role {
+        Role::Ingress(_) => (&["ingress1", "ingress_edge", "vip", "vip2", "vip3"], "ingress_edge"),
+        Role::Egress(_) => (&["egress1", "egress_edge"], "egress_edge"),
+    };
+    Links {
+        edge,
+        tunnel,
+        own_addresses: own.iter().filter_map(|name| world::address(name).ok()).collect(),
+        edge_address: world::address(edge_address).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        jiffies_per_second: machine.jiffies_per_second,
+    }
+}
+
+fn hops(config: &Config, with: &With, machine: Machine) -> Result<NextHops> {
+    const PEERS: [(&str, &str); 4] = [
+        ("egress1", "peer1_mac"),
+        ("egress2", "peer2_mac"),
+        ("ingress1", "peer1_mac"),
+        ("ingress2", "peer2_mac"),
+    ];
+    const BACKENDS: [(&str, &str); 3] = [("web1", "web1_mac"), ("web2", "web2_mac"), ("web3", "web3_mac")];
+    for name in &with.unresolved {
+        if !PEERS.iter().chain(&BACKENDS).any(|(known, _)| known == name) {
+            bail!("there is no peer or backend `{name}` to leave unresolved");
+        }
+    }
+    let tunnel = if with.one_armed { (machine.edge, "edge_mac") } else { (machine.tunnel, "tunnel_mac") };
+    let edge = (machine.edge, "edge_mac");
+    let is_egress = matches!(config.role, Role::Egress(_));
+    let peers = PEERS.iter().map(|hop| (hop, tunnel));
+    let backends = BACKENDS.iter().filter(|_| is_egress).map(|hop| (hop, edge));
+    peers
+        .chain(backends)
+        .filter(|((name, _), _)| !with.unresolved.iter().any(|unresolved| unresolved == name))
+        .map(|((name, station), (ifindex, own))| {
+            let (destination_mac, source_mac) = (world::station(station)?, world::station(own)?);
+            Ok((world::address(name)?, ResolvedHop { ifindex, destination_mac, source_mac }))
+        })
+        .collect()
+}
