@@ -35,6 +35,9 @@ const PRIVILEGED: &str = "RELAY_PRIVILEGED";
 /// Names the file to which every privileged test that really ran adds its name.
 const RECORD: &str = "RELAY_PRIVILEGED_RECORD";
 
+/// Names the relay that the tests run.
+const RELAY: &str = "XDP_RELAY_BIN";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Host,
@@ -83,6 +86,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(if end_to_end { &[setup::Group::Bpf, setup::Group::Test] } else { &[setup::Group::Bpf] })?;
 
     let targets = integration_tests()?;
+    if chosen.iter().any(|kind| *kind != Kind::Host) {
+        process::run(workspace::cargo("build").args(["--workspace", "--bin", "xdp-relay"]))?;
+    }
     let filter = options.filter.as_deref();
     let mut total = Counts::default();
     let mut failures = Vec::new();
@@ -147,7 +153,7 @@ fn privileged(
         // They wait for timers and count lost packets: side by side they would disturb each other.
         command.arg("--test-threads=1");
     }
-    command.env(PRIVILEGED, "1").env(RECORD, &record);
+    command.env(PRIVILEGED, "1").env(RECORD, &record).env(RELAY, workspace::target().join("debug/xdp-relay"));
     count(&mut command, total, failures)?;
     let ran = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
     fs::remove_file(&record).with_context(|| format!("cannot remove {}", record.display()))?;
