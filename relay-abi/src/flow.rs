@@ -21,7 +21,8 @@ pub struct FlowKey {
     pub ports: u64,
 }
 
-/// One flow in the table. `state`: client port (bits 0-15), endpoint port (16-31), UDP (32), answered (33), last seen
+/// One flow in the table. `state`: client port (bits 0-15) and endpoint port
+/// (16-31) as they stand in memory, UDP (32), answered (33), last seen
 /// in ticks modulo 2^14 (34-47), peer (48-63).
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -61,7 +62,9 @@ impl FlowKey {
     ) -> Self {
         Self {
             addresses: client.word() as u64 | (endpoint.word() as u64) << 32,
-            ports: client_port.value() as u64 | (endpoint_port.value() as u64) << 16 | (udp as u64) << 32,
+            ports: u16::from_ne_bytes(client_port.0) as u64
+                | (u16::from_ne_bytes(endpoint_port.0) as u64) << 16
+                | (udp as u64) << 32,
         }
     }
 
@@ -86,12 +89,12 @@ impl FlowKey {
 
     /// Client port.
     pub const fn client_port(self) -> Be16 {
-        Be16::new(self.ports as u16)
+        Be16((self.ports as u16).to_ne_bytes())
     }
 
     /// Endpoint port.
     pub const fn endpoint_port(self) -> Be16 {
-        Be16::new((self.ports >> 16) as u16)
+        Be16(((self.ports >> 16) as u16).to_ne_bytes())
     }
 
     /// Whether the flow is UDP (else TCP).

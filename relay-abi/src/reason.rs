@@ -5,9 +5,9 @@
 
 macro_rules! reasons {
     ($($code:literal => $name:ident, $label:literal, $action:ident, $help:literal;)*) => {
-        /// Why a packet ended as it did.
+        /// Why a packet ended as it did. A code fits a byte; a word is what the kernel's machine moves best.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(u8)]
+        #[repr(u32)]
         pub enum Reason {
             $(#[doc = $help] $name = $code,)*
         }

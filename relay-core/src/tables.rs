@@ -6,6 +6,8 @@ use relay_abi::flow::{FlowKey, FlowSet};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::{Image, Ipv4, Tally, bucket::Bucket};
 
+use crate::wire::ethernet::Stations;
+
 /// Configuration, state and kernel services, as the packet path sees them.
 pub trait Tables {
     /// The configuration in force; `None` before the first is published.
@@ -76,8 +78,8 @@ pub enum Route {
     Hop {
         /// Interface to send from.
         ifindex: u32,
-        /// Both link-layer addresses.
-        neighbour: Neighbour,
+        /// Destination and source of the Ethernet header.
+        stations: Stations,
     },
     /// There is a route, but the link-layer address of its next hop is not known.
     NoNeighbour(NeighbourKey),

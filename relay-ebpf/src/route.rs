@@ -9,9 +9,10 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
-use relay_abi::neighbour::{Neighbour, NeighbourKey};
-use relay_abi::{Ipv4, Mac};
+use relay_abi::Ipv4;
+use relay_abi::neighbour::NeighbourKey;
 use relay_core::tables::{Route, RouteQuery};
+use relay_core::wire::ethernet::Stations;
 
 /// Asks the kernel for the route of a packet that is to be forwarded.
 #[inline(always)]
@@ -29,10 +30,9 @@ pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
     let answer =
         unsafe { bpf_fib_lookup(context.as_ptr(), &raw mut parameters, size_of::<Parameters>() as i32, 0) };
     match answer as u32 {
-        BPF_FIB_LKUP_RET_SUCCESS => Route::Hop {
-            ifindex: parameters.ifindex,
-            neighbour: Neighbour { destination: mac(&parameters.dmac), source: mac(&parameters.smac) },
-        },
+        BPF_FIB_LKUP_RET_SUCCESS => {
+            Route::Hop { ifindex: parameters.ifindex, stations: stations(&parameters) }
+        }
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour(NeighbourKey {
             ifindex: parameters.ifindex,
             // SAFETY: the kernel has left the next hop's address in this member of the union.
@@ -44,20 +44,25 @@ pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
     }
 }
 
-/// Copies an address in steps of two bytes: the kernel refuses wider reads that are not aligned on the stack.
+/// Both link-layer addresses, read in steps of two bytes: the kernel refuses wider reads that are not aligned on the stack.
 #[inline(always)]
-fn mac(address: &[u8; 6]) -> Mac {
-    let mut copy = [0; 6];
-    let from = address.as_ptr().cast::<[u8; 2]>();
-    for index in 0..3 {
-        // SAFETY: three pairs of bytes make the six of the address.
-        let pair = unsafe { from.add(index) };
-        // SAFETY: the pair is inside the address, which lies on an even place of the stack.
-        let [a, b] = unsafe { pair.cast::<u16>().read_volatile() }.to_ne_bytes();
-        copy[2 * index] = a;
-        copy[2 * index + 1] = b;
-    }
-    Mac(copy)
+fn stations(parameters: &Parameters) -> Stations {
+    let (to, from) = (parameters.dmac.as_ptr().cast(), parameters.smac.as_ptr().cast());
+    [join(pair(to, 0), pair(to, 1)), join(pair(to, 2), pair(from, 0)), join(pair(from, 1), pair(from, 2))]
+}
+
+#[inline(always)]
+fn pair(address: *const u16, index: usize) -> u16 {
+    // SAFETY: three pairs make an address, and both addresses stand at even offsets.
+    let place = unsafe { address.add(index) };
+    // SAFETY: as above.
+    unsafe { place.read_volatile() }
+}
+
+#[inline(always)]
+fn join(first: u16, second: u16) -> u32 {
+    let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 const AF_INET: u8 = 2;

@@ -140,7 +140,10 @@ impl<'a> Sampler<'a> {
     ) -> Result<Duration> {
         let packet = scenario.packet(self.stage.near_mac, self.stage.far_mac);
         let mut template = Template { words: [0; 20], mask: sources - 1, random: 0x9e37_79b9 };
-        for (word, bytes) in template.words.iter_mut().zip(packet.as_chunks::<4>().0) {
+        // The fourth word is the half that ends the Ethernet header.
+        let (ethernet, rest) = packet.split_at(14);
+        let padded = [ethernet, &[0; 2], rest].concat();
+        for (word, bytes) in template.words.iter_mut().zip(padded.as_chunks::<4>().0) {
             *word = u32::from_ne_bytes(*bytes);
         }
         self.template.set(0, template, 0)?;

@@ -60,7 +60,7 @@ pub(super) fn of_syn<F: Frame, T: Tables>(
 /// Finds a segment size that is too large in the `options` bytes of options behind the TCP header at `tcp`. Without the option
 /// the default of 536 bytes holds, which fits (RFC 9293 section 3.7.1); malformed options are the receiver's to judge.
 #[inline(always)]
-fn clamp<F: Frame>(frame: &F, tcp: usize, options: u8, globals: &Globals) -> Option<Clamp> {
+fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, globals: &Globals) -> Option<Clamp> {
     let largest = globals.tunnel_mtu.saturating_sub((2 * ipv4::LENGTH + TCP_LENGTH) as u16);
     let end = TCP_LENGTH + (options as usize & 63);
     let mut at = TCP_LENGTH;

@@ -11,7 +11,7 @@ use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
 use super::parse::{PAYLOAD, Packet, parse};
 use super::quote::{End, Quote, message, quote};
-use super::translate::translated;
+use super::translate::clamped;
 use super::transport::{ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, flow, pick, validate};
 use crate::wire::ethernet::Stations;
@@ -36,7 +36,7 @@ pub fn egress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
         };
     }
     if let Some(ports) = ports_of(frame, ip) {
-        let found = endpoint::port(image, ip.source(), ports.source, ip.protocol());
+        let found = endpoint::port(image, ip.source(), ports.source(), ip.protocol());
         if delivers(found.kind) && !packet.to_group {
             return apart(frame, tables, image, back);
         }
@@ -58,8 +58,9 @@ fn forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet
     let backend = destination(image, ip.destination(), ip.source(), ports, ip.protocol())?;
     from_client(image, ip)?;
     let new = ip.forwarded(inner.tos, ip.source(), ip.destination());
-    let key = FlowKey::new(ip.source(), ports.source, ip.destination(), ports.destination, transport.udp);
-    let payload = translated(&transport, ip, &new, ports, None);
+    let key =
+        FlowKey::new(ip.source(), ports.source(), ip.destination(), ports.destination(), transport.udp());
+    let payload = clamped(&transport, None);
     let (stations, ifindex) = way(backend)?;
     flow::learn(tables, globals, key, inner.peer);
     deliver(frame, tables, stations, ifindex, packet, &new, &payload, Reason::ForwardDelivered)
@@ -80,10 +81,10 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
         return Err(Reason::IcmpQuoteUnknown);
     }
     let (client, endpoint) = (quote.ip.destination(), quote.ip.source());
-    let ports = Ports { source: quote.ports.destination, destination: quote.ports.source };
+    let ports = quote.ports.swapped();
     let backend = destination(image, endpoint, client, ports, quote.ip.protocol())?;
     let udp = quote.ip.protocol() == Protocol::UDP;
-    let key = FlowKey::new(client, ports.source, endpoint, ports.destination, udp);
+    let key = FlowKey::new(client, ports.source(), endpoint, ports.destination(), udp);
     flow::through(tables, &image.globals, key, false).ok_or(Reason::IcmpQuoteUnknown)?;
     from_client(image, ip)?;
     let new = ip.forwarded(inner.tos, ip.source(), ip.destination());
@@ -103,7 +104,8 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     validate::header(frame, packet)?;
     let transport = transport(frame, PAYLOAD, ip)?;
     let ports = transport.ports;
-    let key = FlowKey::new(ip.destination(), ports.destination, ip.source(), ports.source, transport.udp);
+    let key =
+        FlowKey::new(ip.destination(), ports.destination(), ip.source(), ports.source(), transport.udp());
     let Some(through) = flow::through(tables, globals, key, true) else {
         let to_us = endpoint::address(image, ip.destination()).kind == Kind::OWN;
         return Err(if to_us { Reason::ServerToRelay } else { Reason::ReturnUnknownFlow });
@@ -122,7 +124,7 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     }
     let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
     let inner = ip.forwarded(ip.tos(), ip.source(), ip.destination());
-    let payload = translated(&transport, ip, &inner, ports, clamp);
+    let payload = clamped(&transport, clamp);
     encapsulate(frame, tables, globals, peer, packet, &inner, &payload, Reason::ReturnEncapsulated)
 }
 
@@ -179,12 +181,12 @@ fn error_back<F: Frame, T: Tables>(
         quote => quote?,
     };
     let (client, endpoint) = (quote.ip.source(), quote.ip.destination());
-    let found = endpoint::port(image, endpoint, quote.ports.destination, quote.ip.protocol());
+    let found = endpoint::port(image, endpoint, quote.ports.destination(), quote.ip.protocol());
     if !delivers(found.kind) {
         return Err(foreign);
     }
     let udp = quote.ip.protocol() == Protocol::UDP;
-    let key = FlowKey::new(client, quote.ports.source, endpoint, quote.ports.destination, udp);
+    let key = FlowKey::new(client, quote.ports.source(), endpoint, quote.ports.destination(), udp);
     if client != ip.destination() {
         return Err(Reason::IcmpQuoteUnknown);
     }
@@ -217,7 +219,7 @@ fn destination(
     ports: Ports,
     protocol: Protocol,
 ) -> Result<&Backend, Reason> {
-    let found = endpoint::port(image, address, ports.destination, protocol);
+    let found = endpoint::port(image, address, ports.destination(), protocol);
     match found.kind {
         Kind::BACKEND => pick::backend(image, found.index),
         Kind::SHARED => {

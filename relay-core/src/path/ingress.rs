@@ -10,10 +10,9 @@ use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
 use super::parse::{PAYLOAD, Packet, parse};
 use super::quote::{End, Quote, message, quote};
-use super::translate::{port_or, translated};
+use super::translate::translated;
 use super::transport::{ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, pick, route, validate};
-use crate::wire::ethernet;
 use crate::wire::ipv4::{Header, Protocol, martian};
 use crate::wire::transport::Ports;
 use crate::{Frame, Tables};
@@ -35,7 +34,7 @@ pub fn ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
         };
     }
     if let Some(ports) = ports_of(frame, ip) {
-        let found = endpoint::port(image, ip.destination(), ports.destination, ip.protocol());
+        let found = endpoint::port(image, ip.destination(), ports.destination(), ip.protocol());
         if found.kind == Kind::SERVICE {
             return apart(frame, tables, image, |frame, tables, image, packet| {
                 forward(frame, tables, image, packet, service(image, found.index)?)
@@ -81,7 +80,7 @@ fn forward<F: Frame, T: Tables>(
     }
     let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
     let inner = ip.forwarded(ip.tos(), ip.source(), picked.address);
-    let ports = Ports { destination: port_or(picked.port, transport.ports.destination), ..transport.ports };
+    let ports = transport.ports.to_port(picked.port);
     let payload = translated(&transport, ip, &inner, ports, clamp);
     let reason = Reason::ForwardEncapsulated;
     encapsulate(frame, tables, globals, picked.peer, packet, &inner, &payload, reason)
@@ -124,7 +123,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
         Err(Reason::IcmpQuoteInvalid) => return Err(Reason::IcmpToKernel),
         quote => quote?,
     };
-    let found = endpoint::port(image, quote.ip.source(), quote.ports.source, quote.ip.protocol());
+    let found = endpoint::port(image, quote.ip.source(), quote.ports.source(), quote.ip.protocol());
     if found.kind != Kind::SERVICE || quote.ip.source() != ip.destination() {
         return Err(Reason::IcmpToKernel);
     }
@@ -134,8 +133,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
         return Err(Reason::TtlExpired);
     }
     let service = service(image, found.index)?;
-    let flow = Ports { source: quote.ports.destination, destination: quote.ports.source };
-    let picked = pick_path(image, service, quote.ip.destination(), flow)?;
+    let picked = pick_path(image, service, quote.ip.destination(), quote.ports.swapped())?;
     if ip.total_length() > encapsulate::mtu(&image.globals) {
         return Err(Reason::TooBig);
     }
@@ -155,14 +153,13 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
         return Err(Reason::InnerProtocol);
     }
     let transport = transport(frame, INNER_PAYLOAD, ip)?;
-    let (vip, port) = public(image, ip.source(), transport.ports.source, ip.protocol())
+    let (vip, port) = public(image, ip.source(), transport.ports.source(), ip.protocol())
         .ok_or(Reason::ReturnUnknownEndpoint)?;
     to_client(image, ip)?;
     let new = ip.forwarded(inner.tos, vip, ip.destination());
-    let ports = Ports { source: port_or(port, transport.ports.source), ..transport.ports };
+    let ports = transport.ports.from_port(port);
     let payload = translated(&transport, ip, &new, ports, None);
-    let (ifindex, neighbour) = route::to_client(tables, &image.globals, &new)?;
-    let stations = ethernet::to(&neighbour);
+    let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
     deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
 }
 
@@ -177,7 +174,7 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
         return Err(Reason::InnerProtocol);
     }
     let quote: Quote = quote(frame, INNER_PAYLOAD, ip, message)?;
-    let (vip, port) = public(image, quote.ip.destination(), quote.ports.destination, quote.ip.protocol())
+    let (vip, port) = public(image, quote.ip.destination(), quote.ports.destination(), quote.ip.protocol())
         .ok_or(Reason::IcmpQuoteUnknown)?;
     if quote.ip.source() != ip.destination() {
         return Err(Reason::IcmpQuoteUnknown);
@@ -185,8 +182,7 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
     to_client(image, ip)?;
     let new = ip.forwarded(inner.tos, vip, ip.destination());
     let payload = quote.translated(End::Destination, vip, port);
-    let (ifindex, neighbour) = route::to_client(tables, &image.globals, &new)?;
-    let stations = ethernet::to(&neighbour);
+    let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
     tables.tally(Tally::IcmpRelayed);
     deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
 }

@@ -7,13 +7,13 @@ use relay_abi::{Image, Ipv4, Reason};
 
 use crate::wire::transport::Ports;
 
-/// The flow hash: keyed multiply-xorshift of client, VIP, ports and protocol.
+/// The flow hash: keyed multiply-xorshift of client, VIP, ports and protocol. Little-endian, which is free on nearly every
+/// machine, so that relays on machines of both kinds pick alike.
 #[inline(always)]
 pub(super) fn hash(globals: &Globals, client: Ipv4, vip: Ipv4, ports: Ports, protocol: u8) -> u64 {
     let [key0, key1] = globals.hash_key;
-    let addresses = (client.value() as u64) << 32 | vip.value() as u64;
-    let ports =
-        (ports.source.value() as u64) << 24 | (ports.destination.value() as u64) << 8 | protocol as u64;
+    let addresses = (u32::from_le_bytes(client.0) as u64) << 32 | u32::from_le_bytes(vip.0) as u64;
+    let ports = (ports.0.to_le() as u64) << 8 | protocol as u64;
     let mixed = (addresses ^ key0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 32 ^ ports ^ key1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ mixed >> 29).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -61,64 +61,52 @@ pub(super) fn quote<F: Frame>(
     if available < icmp::LENGTH + ipv4::LENGTH + icmp::QUOTED_TRANSPORT {
         return Err(Reason::IcmpTruncated);
     }
-    let [_, _, s0, s1, _, _, m0, m1] = frame.read::<{ icmp::LENGTH }>(at)?;
+    let [start, rest] = frame.read_words(at)?;
+    let ([_, _, s0, s1], [_, _, m0, m1]) = (start.to_ne_bytes(), rest.to_ne_bytes());
     if message == Message::FRAGMENTATION_NEEDED && u16::from_be_bytes([m0, m1]) < MTU_MINIMUM {
         return Err(Reason::IcmpMtuTooSmall);
     }
     let ip = Header(frame.read_words(at + icmp::LENGTH)?);
     let transport = at + TRANSPORT;
-    let [a, b, c, d, _, _, u0, u1] = frame.read::<{ icmp::QUOTED_TRANSPORT }>(transport)?;
+    let [ports, rest] = frame.read_words(transport)?;
     if !ip.plain() || ip.fragment() || !ip.protocol().has_ports() {
         return Err(Reason::IcmpQuoteInvalid);
     }
     let transport_checksum = if ip.protocol() == Protocol::UDP {
-        const { assert!(UDP_CHECKSUM == 6) };
-        Some(Be16([u0, u1]))
+        let [_, _, s0, s1] = rest.to_ne_bytes();
+        Some(Be16([s0, s1]))
     } else if available >= TRANSPORT + TCP_CHECKSUM + 2 {
         Some(Be16(frame.read::<2>(transport + TCP_CHECKSUM)?))
     } else {
         None
     };
-    Ok(Quote { checksum: Be16([s0, s1]), ip, ports: Ports::new([a, b, c, d]), transport_checksum })
+    Ok(Quote { checksum: Be16([s0, s1]), ip, ports: Ports(ports), transport_checksum })
 }
 
 impl Quote {
     /// Translates one end of the quoted packet; a port of zero stays.
     #[inline(always)]
     pub(super) fn translated(&self, end: End, address: Ipv4, port: Be16) -> Rewrite {
-        let mut new = Rewrite {
-            checksum: self.checksum,
-            ip: self.ip,
-            ports: self.ports,
-            transport_checksum: self.transport_checksum,
-        };
-        let (old_address, old_port) = match end {
-            End::Source => (self.ip.source(), self.ports.source),
-            End::Destination => (self.ip.destination(), self.ports.destination),
-        };
-        let port = if port == Be16::ZERO { old_port } else { port };
-        let address_change = Sum::zero().replace4(old_address.0, address.0);
-        let port_change = Sum::zero().replace2(old_port.0, port.0);
-        match end {
+        let (ip, ports, old_address) = match end {
             End::Source => {
-                new.ip = self.ip.with_ends(address, self.ip.destination());
-                new.ports.source = port;
+                let ip = self.ip.with_ends(address, self.ip.destination());
+                (ip, self.ports.from_port(port), self.ip.source())
             }
             End::Destination => {
-                new.ip = self.ip.with_ends(self.ip.source(), address);
-                new.ports.destination = port;
+                let ip = self.ip.with_ends(self.ip.source(), address);
+                (ip, self.ports.to_port(port), self.ip.destination())
             }
-        }
-        let mut changes = address_change.add(port_change).replace2(self.ip.checksum().0, new.ip.checksum().0);
+        };
+        let ends_change = Sum::zero().replace4(old_address.0, address.0).replace_word(self.ports.0, ports.0);
+        let mut changes = ends_change.replace2(self.ip.checksum().0, ip.checksum().0);
+        let mut transport_checksum = None;
         if let Some(old) = self.transport_checksum {
-            let sum = address_change.add(port_change);
-            let updated =
-                if self.ip.protocol() == Protocol::UDP { sum.update_udp(old) } else { sum.update(old) };
-            changes = changes.replace2(old.0, updated.0);
-            new.transport_checksum = Some(updated);
+            let udp = self.ip.protocol() == Protocol::UDP;
+            let new = if udp { ends_change.update_udp(old) } else { ends_change.update(old) };
+            changes = changes.replace2(old.0, new.0);
+            transport_checksum = Some(new);
         }
-        new.checksum = changes.update(self.checksum);
-        new
+        Rewrite { checksum: changes.update(self.checksum), ip, ports, transport_checksum }
     }
 }
 
@@ -127,7 +115,7 @@ impl Payload for Rewrite {
     fn write<F: Frame>(&self, frame: &mut F, at: usize) -> Result<(), Reason> {
         frame.write_pair(at + 2, self.checksum.0)?;
         frame.write_words(at + icmp::LENGTH, &self.ip.0)?;
-        frame.write_words(at + TRANSPORT, &[self.ports.word()])?;
+        frame.write_words(at + TRANSPORT, &[self.ports.0])?;
         if let Some(checksum) = self.transport_checksum {
             let offset = if self.ip.protocol() == Protocol::UDP { UDP_CHECKSUM } else { TCP_CHECKSUM };
             frame.write_pair(at + TRANSPORT + offset, checksum.0)?;

@@ -6,11 +6,12 @@
 use relay_abi::bucket::Bucket;
 use relay_abi::image::Globals;
 use relay_abi::limits::{ICMP_BUCKETS, REPORT_BUCKETS};
-use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::neighbour::NeighbourKey;
 use relay_abi::{Reason, Tally};
 
 use crate::Tables;
 use crate::tables::{Route, RouteQuery};
+use crate::wire::ethernet::{self, Stations};
 use crate::wire::ipv4::Header;
 
 /// Interface and link-layer addresses on the way of a packet to its client.
@@ -19,7 +20,7 @@ pub(super) fn to_client<T: Tables>(
     tables: &T,
     globals: &Globals,
     ip: &Header,
-) -> Result<(u32, Neighbour), Reason> {
+) -> Result<(u32, Stations), Reason> {
     let query = RouteQuery {
         ifindex: globals.edge_ifindex,
         source: ip.source(),
@@ -29,12 +30,12 @@ pub(super) fn to_client<T: Tables>(
         tos: ip.tos(),
     };
     match tables.route(&query) {
-        Route::Hop { ifindex, neighbour } => Ok((ifindex, neighbour)),
+        Route::Hop { ifindex, stations } => Ok((ifindex, stations)),
         Route::NoNeighbour(key) => {
             report(tables, &key);
             let neighbour = tables.neighbour(&key).ok_or(Reason::NoNeighbour)?;
             tables.tally(Tally::NeighbourFallback);
-            Ok((key.ifindex, neighbour))
+            Ok((key.ifindex, ethernet::to(&neighbour)))
         }
         Route::TooBig => Err(Reason::ClientLinkMtu),
         Route::ForwardingDisabled => Err(Reason::ForwardingDisabled),

@@ -18,12 +18,6 @@ pub(super) struct Translated {
     clamp: Option<Clamp>,
 }
 
-/// A port, or where it is zero (any), the packet's own.
-#[inline(always)]
-pub(super) const fn port_or(port: Be16, own: Be16) -> Be16 {
-    if port.value() == 0 { own } else { port }
-}
-
 /// The transport header of a packet whose IPv4 header and ports change from old to new.
 #[inline(always)]
 pub(super) fn translated(
@@ -36,16 +30,16 @@ pub(super) fn translated(
     let mut changes = Sum::zero()
         .replace4(old.source().0, new.source().0)
         .replace4(old.destination().0, new.destination().0)
-        .replace4(transport.ports.bytes(), ports.bytes());
+        .replace_word(transport.ports.0, ports.0);
     if let Some(clamp) = &clamp {
         changes = changes.add(clamp.changes());
     }
-    let checksum = if transport.udp {
-        changes.update_udp(transport.checksum)
+    let checksum = if transport.udp() {
+        changes.update_udp(transport.checksum())
     } else {
-        changes.update(transport.checksum)
+        changes.update(transport.checksum())
     };
-    Translated { ports, checksum, udp: transport.udp, clamp }
+    Translated { ports, checksum, udp: transport.udp(), clamp }
 }
 
 /// What is written over the payload of an IPv4 packet.
@@ -57,11 +51,30 @@ pub(super) trait Payload {
 impl Payload for Translated {
     #[inline(always)]
     fn write<F: Frame>(&self, frame: &mut F, at: usize) -> Result<(), Reason> {
-        frame.write_words(at, &[self.ports.word()])?;
+        frame.write_words(at, &[self.ports.0])?;
         frame.write_pair(at + if self.udp { UDP_CHECKSUM } else { TCP_CHECKSUM }, self.checksum.0)?;
         match &self.clamp {
             Some(clamp) => clamp.write(frame, at),
             None => Ok(()),
         }
+    }
+}
+
+/// A transport header of which at most the segment size changes.
+#[derive(Clone, Copy)]
+pub(super) struct Clamped(pub(super) Option<(Clamp, Be16)>);
+
+/// The header with a segment size lowered, if `clamp` says so.
+#[inline(always)]
+pub(super) fn clamped(transport: &Transport, clamp: Option<Clamp>) -> Clamped {
+    Clamped(clamp.map(|clamp| (clamp, clamp.changes().update(transport.checksum()))))
+}
+
+impl Payload for Clamped {
+    #[inline(always)]
+    fn write<F: Frame>(&self, frame: &mut F, at: usize) -> Result<(), Reason> {
+        let Some((clamp, checksum)) = &self.0 else { return Ok(()) };
+        frame.write_pair(at + TCP_CHECKSUM, checksum.0)?;
+        clamp.write(frame, at)
     }
 }

@@ -7,15 +7,30 @@ use crate::Frame;
 use crate::wire::ipv4::{self, Header, Protocol};
 use crate::wire::transport::{Ports, TCP_LENGTH, TCP_SYN, UDP_LENGTH};
 
-/// What a relay needs of a transport header.
+/// What a relay needs of a transport header; in whole words, which BPF handles best.
 #[derive(Clone, Copy)]
 pub(super) struct Transport {
     pub(super) ports: Ports,
-    /// The checksum field.
-    pub(super) checksum: Be16,
-    pub(super) udp: bool,
+    /// The checksum field, as it stands in memory.
+    checksum: u32,
+    /// 1 for UDP, 0 for TCP.
+    udp: u32,
     /// Bytes of options of a TCP packet with the SYN flag, else 0.
-    pub(super) syn_options: u8,
+    pub(super) syn_options: u32,
+}
+
+impl Transport {
+    /// The checksum field.
+    #[inline(always)]
+    pub(super) const fn checksum(&self) -> Be16 {
+        Be16((self.checksum as u16).to_ne_bytes())
+    }
+
+    /// Whether it is UDP, else TCP.
+    #[inline(always)]
+    pub(super) const fn udp(&self) -> bool {
+        self.udp != 0
+    }
 }
 
 /// Reads and checks the header at `at`, of a packet whose IPv4 header says TCP or UDP.
@@ -31,12 +46,8 @@ pub(super) fn ports_of<F: Frame>(frame: &F, ip: &Header) -> Option<Ports> {
     if !ip.protocol().has_ports() || !ip.plain() || ip.later_fragment() {
         return None;
     }
-    ports(frame, PAYLOAD).ok()
-}
-
-#[inline(always)]
-fn ports<F: Frame>(frame: &F, at: usize) -> Result<Ports, Reason> {
-    Ok(Ports::new(frame.read::<4>(at)?))
+    let [ports] = frame.read_words(PAYLOAD).ok()?;
+    Some(Ports(ports))
 }
 
 #[inline(always)]
@@ -44,12 +55,18 @@ fn udp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
     if available < UDP_LENGTH {
         return Err(Reason::UdpTruncated);
     }
-    let [a, b, c, d, l0, l1, s0, s1] = frame.read::<UDP_LENGTH>(at)?;
+    let [ports, rest] = frame.read_words(at)?;
+    let [l0, l1, s0, s1] = rest.to_ne_bytes();
     let length = u16::from_be_bytes([l0, l1]) as usize;
     if length < UDP_LENGTH || length > available {
         return Err(Reason::UdpLength);
     }
-    Ok(Transport { ports: Ports::new([a, b, c, d]), checksum: Be16([s0, s1]), udp: true, syn_options: 0 })
+    Ok(Transport {
+        ports: Ports(ports),
+        checksum: u16::from_ne_bytes([s0, s1]) as u32,
+        udp: 1,
+        syn_options: 0,
+    })
 }
 
 #[inline(always)]
@@ -57,12 +74,13 @@ fn tcp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
     if available < TCP_LENGTH {
         return Err(Reason::TcpTruncated);
     }
-    let ports = ports(frame, at)?;
-    let [offset, flags, _, _, s0, s1] = frame.read::<6>(at + 12)?;
+    let [ports, _, _, fourth, fifth] = frame.read_words(at)?;
+    let [offset, flags, _, _] = fourth.to_ne_bytes();
+    let [s0, s1, _, _] = fifth.to_ne_bytes();
     let header = (offset >> 4) as usize * 4;
     if header < TCP_LENGTH || header > available {
         return Err(Reason::TcpDataOffset);
     }
-    let syn_options = if flags & TCP_SYN != 0 { (header - TCP_LENGTH) as u8 } else { 0 };
-    Ok(Transport { ports, checksum: Be16([s0, s1]), udp: false, syn_options })
+    let syn_options = if flags & TCP_SYN != 0 { (header - TCP_LENGTH) as u32 } else { 0 };
+    Ok(Transport { ports: Ports(ports), checksum: u16::from_ne_bytes([s0, s1]) as u32, udp: 0, syn_options })
 }

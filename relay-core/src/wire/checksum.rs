@@ -52,6 +52,12 @@ impl Sum {
         Self(self.0 + (!u32::from_ne_bytes(old)) as u64 + u32::from_ne_bytes(new) as u64)
     }
 
+    /// Notes that a word, as it stands in memory at an even offset, changes.
+    #[inline(always)]
+    pub const fn replace_word(self, old: u32, new: u32) -> Self {
+        Self(self.0 + (!old) as u64 + new as u64)
+    }
+
     /// Notes all changes of another sum.
     #[inline(always)]
     pub const fn add(self, other: Self) -> Self {

@@ -19,33 +19,47 @@ pub const OPTION_NOTHING: u8 = 1;
 /// Kind of the maximum segment size option (RFC 9293 section 3.2), 4 bytes long.
 pub const OPTION_MSS: u8 = 2;
 
-/// Source and destination port.
+/// Source and destination port, in the word that TCP and UDP headers start with, as it stands in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// Source port.
-    pub source: Be16,
-    /// Destination port.
-    pub destination: Be16,
-}
+pub struct Ports(pub u32);
 
 impl Ports {
-    /// From the first four bytes of a TCP or UDP header.
+    /// From both ports.
     #[inline(always)]
-    pub const fn new(bytes: [u8; 4]) -> Self {
-        let [a, b, c, d] = bytes;
-        Self { source: Be16([a, b]), destination: Be16([c, d]) }
+    pub const fn new(source: Be16, destination: Be16) -> Self {
+        let ([a, b], [c, d]) = (source.0, destination.0);
+        Self(u32::from_ne_bytes([a, b, c, d]))
     }
 
-    /// As the first word of a header.
+    /// Source port.
     #[inline(always)]
-    pub const fn word(self) -> u32 {
-        u32::from_ne_bytes(self.bytes())
+    pub const fn source(self) -> Be16 {
+        let [a, b, _, _] = self.0.to_ne_bytes();
+        Be16([a, b])
     }
 
-    /// As the first four bytes of a header.
+    /// Destination port.
     #[inline(always)]
-    pub const fn bytes(self) -> [u8; 4] {
-        let ([a, b], [c, d]) = (self.source.0, self.destination.0);
-        [a, b, c, d]
+    pub const fn destination(self) -> Be16 {
+        let [_, _, c, d] = self.0.to_ne_bytes();
+        Be16([c, d])
+    }
+
+    /// The ports of the way back.
+    #[inline(always)]
+    pub const fn swapped(self) -> Self {
+        Self(self.0.rotate_left(16))
+    }
+
+    /// With another source port, unless that is zero.
+    #[inline(always)]
+    pub const fn from_port(self, source: Be16) -> Self {
+        if source.value() == 0 { self } else { Self::new(source, self.destination()) }
+    }
+
+    /// With another destination port, unless that is zero.
+    #[inline(always)]
+    pub const fn to_port(self, destination: Be16) -> Self {
+        if destination.value() == 0 { self } else { Self::new(self.source(), destination) }
     }
 }

@@ -11,7 +11,7 @@ use relay_core::wire::checksum::Sum;
 /// A packet and how it varies.
 #[repr(C)]
 struct Template {
-    /// The packet's words, as they stand in memory; its client's address is that of client 0.
+    /// The packet of client 0 in words, as they stand in memory: three and a half of the Ethernet header, then the rest.
     words: [u32; WORDS],
     /// Clients, less one: a power of two less one.
     mask: u32,
@@ -73,41 +73,43 @@ fn drive<const LENGTH: usize, const HEADER: usize, const CLIENT: usize>(context:
     let md: *mut xdp_md = context.as_ptr().cast();
     // SAFETY: the kernel hands a valid context to the program.
     let (start, end) = unsafe { ((*md).data as usize, (*md).data_end as usize) };
-    if start + 4 * LENGTH > end {
+    if start + 14 + 4 * (LENGTH - 4) > end {
         return xdp_action::XDP_ABORTED;
     }
-    let packet = start as *mut u32;
+    let client = next(&mut template.random) & template.mask;
+    let (address, checksum) = (word_of(CLIENT), word_of(HEADER + 10));
+    let old = template.words[address];
+    let new = u32::from_be(old).wrapping_add(client).to_be();
+    let [ttl, protocol, c0, c1] = template.words[checksum].to_ne_bytes();
+    let sum = Sum::zero().replace_word(old, new).update(Be16([c0, c1]));
     let mut index = 0;
     while index < LENGTH {
-        // SAFETY: the packet has LENGTH words.
-        unsafe { packet.add(index).write_unaligned(template.words[index]) };
+        let word = if index == address {
+            new
+        } else if index == checksum {
+            u32::from_ne_bytes([ttl, protocol, sum.0[0], sum.0[1]])
+        } else {
+            template.words[index]
+        };
+        // SAFETY: the packet has LENGTH words, of which the fourth is cut short; writes as headers are read, for a read across two
+        // writes waits for both of them to leave the processor's store buffer.
+        unsafe {
+            match index {
+                0..3 => (start as *mut u32).add(index).write_unaligned(word),
+                3 => ((start + 12) as *mut u16).write_unaligned(word as u16),
+                _ => ((start + 14) as *mut u32).add(index - 4).write_unaligned(word),
+            }
+        }
         index += 1;
     }
-    let client = next(&mut template.random) & template.mask;
-    vary::<HEADER, CLIENT>(start, client);
     // SAFETY: the context is the one this program was called with; a missing target falls through.
     unsafe { MEASURED.tail_call(context, 0) };
     xdp_action::XDP_ABORTED
 }
 
-/// Puts a client into the packet: its number into the low half of the address.
-#[inline(always)]
-fn vary<const HEADER: usize, const CLIENT: usize>(start: usize, client: u32) {
-    let low = (start + CLIENT + 2) as *mut u16;
-    let high = (start + CLIENT) as *mut u16;
-    let sum = (start + HEADER + 10) as *mut u16;
-    // SAFETY: the caller has checked that the packet holds both headers.
-    unsafe {
-        let old = [low.read_unaligned(), high.read_unaligned()];
-        let new = [(client as u16).to_be(), (u16::from_be(old[1]) + (client >> 16) as u16).to_be()];
-        let changes = Sum::zero()
-            .replace2(old[0].to_ne_bytes(), new[0].to_ne_bytes())
-            .replace2(old[1].to_ne_bytes(), new[1].to_ne_bytes());
-        let checksum = changes.update(Be16(sum.read_unaligned().to_ne_bytes()));
-        low.write_unaligned(new[0]);
-        high.write_unaligned(new[1]);
-        sum.write_unaligned(u16::from_ne_bytes(checksum.0));
-    }
+/// The index of the word that starts at an offset in the packet, or holds it, behind the Ethernet header.
+const fn word_of(offset: usize) -> usize {
+    4 + (offset - 14) / 4
 }
 
 /// Xorshift (Marsaglia 2003): random enough to defeat caches.

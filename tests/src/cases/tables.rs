@@ -151,7 +151,7 @@ impl Tables for MemTables {
             Some(station) => {
                 let source = world::station("edge_mac").unwrap_or_default();
                 let neighbour = Neighbour { destination: Mac(station), source: Mac(source) };
-                Route::Hop { ifindex: self.edge, neighbour }
+                Route::Hop { ifindex: self.edge, stations: relay_core::wire::ethernet::to(&neighbour) }
             }
             None => Route::NoNeighbour(NeighbourKey { ifindex: self.edge, address: Ipv4(next_hop.octets()) }),
         }
