@@ -104,7 +104,6 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
         report.frames += 1;
         report.bytes += frame.bytes.len() as u64;
         let random = random_part(&frame.bytes);
-        let mostly_zero = mostly_zero_fields(&frame.bytes);
         random_bytes += (frame.bytes.len() - random) as u64;
         patterns.find(&frame.bytes, |offset, address, form| {
             let leak = || Leak {
@@ -116,7 +115,8 @@ pub fn scan(frames: &[Frame], hidden: &[Ipv4Addr], only_arriving: bool) -> Hidin
                 view: FrameView::of(&frame.bytes),
             };
             let as_bytes = matches!(form, Form::Bytes | Form::BytesReversed);
-            if as_bytes && mostly_zero.iter().any(|field| (offset..offset + 4).contains(field)) {
+            let spelled = |field: &usize| (offset..offset + 4).contains(field);
+            if as_bytes && mostly_zero_fields(&frame.bytes).iter().any(spelled) {
                 return;
             }
             if offset >= random && as_bytes {
@@ -194,8 +194,8 @@ fn allowed_by_chance(bytes: u64, patterns: usize) -> usize {
 /// All spellings of all addresses, found in one pass.
 struct Patterns {
     all: Vec<(Vec<u8>, Ipv4Addr, Form)>,
-    /// Whether a spelling starts with this byte.
-    starts: [bool; 256],
+    /// Whether a spelling starts with these two bytes.
+    starts: Vec<bool>,
 }
 
 impl Patterns {
@@ -215,20 +215,26 @@ impl Patterns {
             all.push((hexadecimal.to_uppercase().into_bytes(), *address, Form::Hexadecimal));
             all.push((hexadecimal.into_bytes(), *address, Form::Hexadecimal));
         }
-        let mut starts = [false; 256];
+        let mut starts = vec![false; 1 << 16];
         for (pattern, _, _) in &all {
-            if let Some(first) = pattern.first() {
-                starts[usize::from(*first)] = true;
+            if let Some(first) = pattern.first_chunk() {
+                starts[usize::from(u16::from_be_bytes(*first))] = true;
             }
         }
         Self { all, starts }
     }
 
     fn find(&self, bytes: &[u8], mut found: impl FnMut(usize, Ipv4Addr, Form)) {
-        for (offset, byte) in bytes.iter().enumerate() {
-            if !self.starts[usize::from(*byte)] {
+        // A loop that is fast without optimisation too: captures are large, and tests are debug builds.
+        let mut window = 0_usize;
+        let mut next = 0;
+        while next < bytes.len() {
+            window = (window << 8 | bytes[next] as usize) & 0xffff;
+            next += 1;
+            if next < 2 || !self.starts[window] {
                 continue;
             }
+            let offset = next - 2;
             for (pattern, address, form) in &self.all {
                 if bytes[offset..].starts_with(pattern) && !is_part_of_number(bytes, offset, pattern, *form) {
                     found(offset, *address, *form);

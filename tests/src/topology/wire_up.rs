@@ -8,6 +8,8 @@ use super::pass_program::PassProgram;
 use super::plan::{End, Link, Place};
 use crate::process::output_of;
 
+/// Packets that wait when the other end's ring is full, as in front of a network card; a veth without a queue drops them.
+const QUEUE: &str = "1000";
 /// Bytes above which arriving segments are not merged.
 const NO_MERGING: &str = "1";
 
@@ -100,5 +102,7 @@ fn make_far_end(namespace: &Namespace, device: &str, pass: &PassProgram) -> Resu
     output_of(offloads.args(["-K", device, "tx", "off", "txvlan", "off", "tso", "off", "gso", "off"]))?;
     pass.attach(namespace, device)?;
     namespace.ip(&["link", "set", "dev", device, "gro_max_size", NO_MERGING])?;
+    let mut queue = namespace.command("tc");
+    output_of(queue.args(["qdisc", "replace", "dev", device, "root", "pfifo", "limit", QUEUE]))?;
     Ok(())
 }
