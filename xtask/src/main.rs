@@ -4,6 +4,7 @@ mod bench;
 mod bpf;
 mod build;
 mod ci;
+mod demo;
 mod generate;
 mod links;
 mod lint;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Setup(setup::Options),
     Build(build::Options),
+    Demo(demo::Options),
     Test(test::Options),
     Bench(bench::Options),
     Size(size::Options),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Size(options) => size::run(&options),

@@ -61,6 +61,7 @@ pub(crate) const TEST: &[Need] = &[
         "libnginx-mod-stream",
     ),
     Need::program("curl", "curl"),
+    Need::program("dnsmasq", "dnsmasq-base"),
     Need::program("openssl", "openssl"),
     Need::program("tcpdump", "tcpdump"),
     Need::program("tshark", "tshark"),
