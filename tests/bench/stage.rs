@@ -71,7 +71,7 @@ fn mac(device: &str) -> Result<[u8; 6]> {
     let text = links[0]["address"].as_str().context("no link-layer address")?;
     let bytes: Vec<u8> =
         text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
-    bytes.try_into().map_err(|_| anyhow::anyhow!("{text} is no Ethernet address"))
+    bytes.try_into().map_err(|_bytes| anyhow::anyhow!("{text} is no Ethernet address"))
 }
 
 fn ifindex(device: &CStr) -> Result<u32> {

@@ -1,7 +1,6 @@
 //! The drivers and the programs measured against.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::btf_maps::{Array, ProgramArray};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
@@ -70,9 +69,7 @@ fn drive<const LENGTH: usize, const HEADER: usize, const CLIENT: usize>(context:
     let Some(template) = TEMPLATE.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: the value is there as long as the program runs, and a benchmark runs on one CPU.
     let template: &mut Template = unsafe { &mut *template };
-    let md: *mut xdp_md = context.as_ptr().cast();
-    // SAFETY: the kernel hands a valid context to the program.
-    let (start, end) = unsafe { ((*md).data as usize, (*md).data_end as usize) };
+    let (start, end) = (context.data(), context.data_end());
     if start + 14 + 4 * (LENGTH - 4) > end {
         return xdp_action::XDP_ABORTED;
     }
@@ -91,14 +88,15 @@ fn drive<const LENGTH: usize, const HEADER: usize, const CLIENT: usize>(context:
         } else {
             template.words[index]
         };
-        // SAFETY: the packet has LENGTH words, of which the fourth is cut short; writes as headers are read, for a read across two
-        // writes waits for both of them to leave the processor's store buffer.
-        unsafe {
-            match index {
-                0..3 => (start as *mut u32).add(index).write_unaligned(word),
-                3 => ((start + 12) as *mut u16).write_unaligned(word as u16),
-                _ => ((start + 14) as *mut u32).add(index - 4).write_unaligned(word),
-            }
+        // Writes as headers are read, for a read across two writes waits for both of them to leave the processor's store
+        // buffer.
+        let to = start + if index < 4 { 4 * index } else { 14 + 4 * (index - 4) };
+        if index == 3 {
+            // SAFETY: the packet has LENGTH words, of which the fourth is cut short.
+            unsafe { (to as *mut u16).write_unaligned(word as u16) };
+        } else {
+            // SAFETY: as above.
+            unsafe { (to as *mut u32).write_unaligned(word) };
         }
         index += 1;
     }
