@@ -1,5 +1,7 @@
 //! Lowering the maximum segment size of a SYN or SYN-ACK to what fits the tunnel (RFC 9293 section 3.7.1).
 
+use core::num::NonZeroU64;
+
 use relay_abi::image::Globals;
 use relay_abi::{Be16, Reason, Tally};
 
@@ -9,22 +11,34 @@ use crate::wire::ipv4;
 use crate::wire::transport::{OPTION_END, OPTION_MSS, OPTION_NOTHING, TCP_LENGTH};
 use crate::{Frame, Tables};
 
-/// A lower segment size to write.
+/// A lower segment size to write, in one word, as functions that are not inlined hand it back: where the two bytes
+/// stand, from the start of the TCP header (bits 32-39, never zero), the bytes there (16-31) and the new ones (0-15).
 #[derive(Clone, Copy)]
-pub(super) struct Clamp {
-    /// Where the two bytes stand, from the start of the TCP header.
-    at: usize,
-    old: [u8; 2],
-    new: [u8; 2],
-}
+pub(super) struct Clamp(NonZeroU64);
 
 impl Clamp {
+    #[inline(always)]
+    fn new(at: usize, old: [u8; 2], new: [u8; 2]) -> Option<Self> {
+        let bytes = (u16::from_ne_bytes(old) as u64) << 16 | u16::from_ne_bytes(new) as u64;
+        NonZeroU64::new((at as u64) << 32 | bytes).map(Self)
+    }
+
+    #[inline(always)]
+    fn at(self) -> usize {
+        (self.0.get() >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn new_bytes(self) -> [u8; 2] {
+        (self.0.get() as u16).to_ne_bytes()
+    }
+
     /// What the change does to the TCP checksum. At an odd offset the bytes straddle two words, which for a one's-complement
     /// sum is the same as swapping them.
     #[inline(always)]
-    pub(super) fn changes(&self) -> Sum {
-        let ([a, b], [c, d]) = (self.old, self.new);
-        if self.at & 1 == 0 {
+    pub(super) fn changes(self) -> Sum {
+        let ([a, b], [c, d]) = (((self.0.get() >> 16) as u16).to_ne_bytes(), self.new_bytes());
+        if self.at() & 1 == 0 {
             Sum::zero().replace2([a, b], [c, d])
         } else {
             Sum::zero().replace2([b, a], [d, c])
@@ -33,8 +47,8 @@ impl Clamp {
 
     /// Writes the segment size into the header at `tcp`.
     #[inline(always)]
-    pub(super) fn write<F: Frame>(&self, frame: &mut F, tcp: usize) -> Result<(), Reason> {
-        frame.write_pair(tcp + (self.at & 63), self.new)
+    pub(super) fn write<F: Frame>(self, frame: &mut F, tcp: usize) -> Result<(), Reason> {
+        frame.write_pair(tcp + (self.at() & 63), self.new_bytes())
     }
 }
 
@@ -50,7 +64,7 @@ pub(super) fn of_syn<F: Frame, T: Tables>(
     if transport.syn_options == 0 {
         return None;
     }
-    let clamp = clamp(frame, tcp, transport.syn_options, globals);
+    let clamp = clamp(frame, tcp, transport.syn_options, globals.tunnel_mtu);
     if clamp.is_some() {
         tables.tally(Tally::MssClamped);
     }
@@ -59,9 +73,11 @@ pub(super) fn of_syn<F: Frame, T: Tables>(
 
 /// Finds a segment size that is too large in the `options` bytes of options behind the TCP header at `tcp`. Without the option
 /// the default of 536 bytes holds, which fits (RFC 9293 section 3.7.1); malformed options are the receiver's to judge.
-#[inline(always)]
-fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, globals: &Globals) -> Option<Clamp> {
-    let largest = globals.tunnel_mtu.saturating_sub((2 * ipv4::LENGTH + TCP_LENGTH) as u16);
+///
+/// Not inlined: SYNs are rare beside other packets.
+#[inline(never)]
+fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> Option<Clamp> {
+    let largest = tunnel_mtu.saturating_sub((2 * ipv4::LENGTH + TCP_LENGTH) as u16);
     let end = TCP_LENGTH + (options as usize & 63);
     let mut at = TCP_LENGTH;
     for _ in 0..MOST_OPTIONS {
@@ -75,7 +91,7 @@ fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, globals: &Globals) -> Op
         if kind == OPTION_MSS {
             let too_large = length == 4 && u16::from_be_bytes([high, low]) > largest;
             let new = Be16::new(largest).0;
-            return if too_large { Some(Clamp { at: at + 2, old: [high, low], new }) } else { None };
+            return if too_large { Clamp::new(at + 2, [high, low], new) } else { None };
         }
         let step = if kind == OPTION_NOTHING { 1 } else { length };
         if step == 0 {

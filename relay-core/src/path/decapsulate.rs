@@ -5,7 +5,7 @@ use relay_abi::{Image, Reason, Tally};
 
 use super::parse::{IP, PAYLOAD, Packet, write_ethernet};
 use super::translate::Payload;
-use super::{Way, endpoint, sent, validate};
+use super::{Outcome, Way, endpoint, validate};
 use crate::wire::ecn;
 use crate::wire::ethernet::Stations;
 use crate::wire::ipv4::{self, Header, Protocol};
@@ -83,5 +83,5 @@ pub(super) fn deliver<F: Frame, T: Tables>(
     write_ethernet(frame, stations)?;
     frame.write_words(IP, &inner.0)?;
     payload.write(frame, PAYLOAD)?;
-    sent(reason, ifindex, packet.ip.total_length())
+    Ok(Outcome::sent_as(reason, ifindex, packet.ip.total_length()))
 }

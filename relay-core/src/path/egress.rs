@@ -111,16 +111,16 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
         return Err(if to_us { Reason::ServerToRelay } else { Reason::ReturnUnknownFlow });
     };
     if ip.ttl() <= 1 {
-        let error = IcmpError::time_exceeded(globals.edge_address, Reason::ReturnTtlExpired);
-        return answer(frame, tables, globals, packet, &error);
+        let error = IcmpError::time_exceeded(Reason::ReturnTtlExpired);
+        return Ok(answer(frame, tables, image, error, globals.edge_address));
     }
     let peer = pick::peer(image, through)?;
     if ip.total_length() > encapsulate::mtu(globals) {
         if !ip.dont_fragment() {
             return Err(Reason::TooBigToFragment);
         }
-        let error = IcmpError::too_big(globals.edge_address, encapsulate::mtu(globals));
-        return answer(frame, tables, globals, packet, &error);
+        let error = IcmpError::too_big(encapsulate::mtu(globals));
+        return Ok(answer(frame, tables, image, error, globals.edge_address));
     }
     let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
     let inner = ip.forwarded(ip.tos(), ip.source(), ip.destination());

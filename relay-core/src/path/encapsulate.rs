@@ -5,7 +5,7 @@ use relay_abi::{Reason, Tally};
 
 use super::parse::{IP, PAYLOAD, Packet, write_ethernet};
 use super::translate::Payload;
-use super::{Way, sent, validate};
+use super::{Outcome, Way, validate};
 use crate::wire::checksum::Sum;
 use crate::wire::ecn;
 use crate::wire::ipv4::{self, Header, Protocol};
@@ -48,7 +48,7 @@ pub(super) fn encapsulate<F: Frame, T: Tables>(
     frame.write_words(IP, &outer.0)?;
     frame.write_words(PAYLOAD, &inner.0)?;
     payload.write(frame, PAYLOAD + ipv4::LENGTH)?;
-    sent(reason, peer.next_hop.ifindex, packet.ip.total_length())
+    Ok(Outcome::sent_as(reason, peer.next_hop.ifindex, packet.ip.total_length()))
 }
 
 #[inline(always)]

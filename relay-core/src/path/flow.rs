@@ -22,7 +22,7 @@ pub(super) fn learn<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, thro
         }
         return;
     }
-    insert(tables, globals, set, key, tick, through);
+    insert(tables, globals, key, through);
 }
 
 /// The peer through which the flow came, if the flow is known; with `answer`, notes that the service has answered.
@@ -62,8 +62,12 @@ fn find<'set, T: Tables>(tables: &T, set: &'set FlowSet, key: FlowKey) -> Option
 
 /// Puts a new flow in the place of none, else of an idle one, else of the unanswered one that was seen least
 /// recently; live flows that the service has answered keep theirs.
-#[inline(always)]
-fn insert<T: Tables>(tables: &T, globals: &Globals, set: &FlowSet, key: FlowKey, tick: u64, through: u16) {
+///
+/// Not inlined: new flows are rare beside packets of known ones.
+#[inline(never)]
+fn insert<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) {
+    let tick = tables.jiffies() >> globals.tick_shift;
+    let Some(set) = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask)) else { return };
     let mut victim = None;
     let mut rank = 0;
     for flow in &set.0 {
@@ -76,8 +80,12 @@ fn insert<T: Tables>(tables: &T, globals: &Globals, set: &FlowSet, key: FlowKey,
     }
     let new = state(key, false, tick, through);
     let Some((flow, word)) = victim else {
-        let recorded = tables.spill_flow(&key, new);
-        tables.tally(if recorded { Tally::FlowSpilled } else { Tally::FlowUnrecorded });
+        let known = tables.spilled_flow(&key);
+        if known != Some(new) && !tables.spill_flow(&key, new) {
+            tables.tally(Tally::FlowUnrecorded);
+        } else if known.is_none() {
+            tables.tally(Tally::FlowSpilled);
+        }
         return;
     };
     if !tables.swap(&flow.state, word, BUSY) {

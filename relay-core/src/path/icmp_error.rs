@@ -2,81 +2,97 @@
 //!
 //! The answer goes back the way the packet came, to the link-layer address it came from.
 
-use relay_abi::image::Globals;
 use relay_abi::limits::ICMP_QUOTE;
-use relay_abi::{Ipv4, Reason};
+use relay_abi::{Image, Ipv4, Reason};
 
 use super::parse::{IP, PAYLOAD, Packet, parse, write_ethernet};
-use super::{Way, sent, token};
+use super::{Outcome, token};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
 use crate::wire::icmp::{self, Message};
 use crate::wire::ipv4::{self, Header, Protocol};
 use crate::{Frame, Tables};
 
-/// An error to write.
+/// An error to write, in one word, as functions that are not inlined are handed it.
 #[derive(Clone, Copy)]
-pub(super) struct IcmpError {
-    pub(super) message: Message,
-    /// Next-hop MTU of a Fragmentation Needed, else 0.
-    pub(super) mtu: u16,
-    /// Who sends it: an address the packet's sender may know.
-    pub(super) source: Ipv4,
-    /// The packet's reason when the error is sent.
-    pub(super) sent: Reason,
-    /// The packet's reason when it is not.
-    pub(super) silent: Reason,
-}
+pub(super) struct IcmpError(u64);
 
 impl IcmpError {
     /// The packet does not fit the tunnel, whose largest packet has `mtu` bytes.
     #[inline(always)]
-    pub(super) const fn too_big(source: Ipv4, mtu: u16) -> Self {
-        Self {
-            message: Message::FRAGMENTATION_NEEDED,
-            mtu,
-            source,
-            sent: Reason::FragmentationNeededSent,
-            silent: Reason::TooBig,
-        }
+    pub(super) const fn too_big(mtu: u16) -> Self {
+        Self::new(Message::FRAGMENTATION_NEEDED, mtu, Reason::TooBig)
     }
 
-    /// The TTL ended here; `silent` when the sender is not told.
+    /// The TTL ended here; `silent` is the packet's reason when the sender is not told.
     #[inline(always)]
-    pub(super) const fn time_exceeded(source: Ipv4, silent: Reason) -> Self {
-        Self { message: Message::TIME_EXCEEDED, mtu: 0, source, sent: Reason::TimeExceededSent, silent }
+    pub(super) const fn time_exceeded(silent: Reason) -> Self {
+        Self::new(Message::TIME_EXCEEDED, 0, silent)
+    }
+
+    #[inline(always)]
+    const fn new(message: Message, mtu: u16, silent: Reason) -> Self {
+        Self(
+            message.kind as u64
+                | (message.code as u64) << 8
+                | (mtu as u64) << 16
+                | (Outcome::dropped(silent).0) << 32,
+        )
+    }
+
+    /// The first words of the message, its checksum zero.
+    #[inline(always)]
+    const fn start(self) -> ([u8; 2], [u8; 2]) {
+        ([self.0 as u8, (self.0 >> 8) as u8], ((self.0 >> 16) as u16).to_be_bytes())
+    }
+
+    #[inline(always)]
+    const fn silent(self) -> Outcome {
+        Outcome(self.0 >> 32)
+    }
+
+    #[inline(always)]
+    const fn sent(self) -> Reason {
+        if self.0 as u8 == Message::TIME_EXCEEDED.kind {
+            Reason::TimeExceededSent
+        } else {
+            Reason::FragmentationNeededSent
+        }
     }
 }
 
-/// Turns a valid TCP or UDP packet into the error about it, if there is a token for that.
+/// Turns a valid TCP or UDP packet into the error about it, if there is a token for that; `source` sends it, an address that
+/// the packet's sender may know.
 ///
-/// The quote is the packet's start, up to 576 bytes in all (RFC 1812 section 4.3.2.3), in whole words.
-#[inline(always)]
+/// Not inlined, and the packet is parsed again: what is rare must not take stack and registers from what is not.
+#[inline(never)]
 pub(super) fn answer<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    globals: &Globals,
-    packet: &Packet,
-    error: &IcmpError,
-) -> Way {
-    if !token::take(tables, globals, packet.ip.source()) {
-        return Err(error.silent);
+    image: &Image,
+    error: IcmpError,
+    source: Ipv4,
+) -> Outcome {
+    let packet = match parse(frame) {
+        Ok(packet) => packet,
+        Err(reason) => return Outcome::dropped(reason),
+    };
+    if !token::take(tables, &image.globals, packet.ip.source()) {
+        return error.silent();
     }
-    let [m0, m1] = error.mtu.to_be_bytes();
-    write(frame, [error.message.kind, error.message.code, 0, 0, 0, 0, m0, m1], error.source)?;
-    sent(error.sent, frame.ingress_ifindex(), packet.ip.total_length())
+    match write(frame, &packet, error, source) {
+        Ok(()) => Outcome::sent_as(error.sent(), frame.ingress_ifindex(), packet.ip.total_length()),
+        Err(reason) => Outcome::dropped(reason),
+    }
 }
 
-/// Writes the error about the packet in the frame: `start` are the first bytes of the ICMP message, but for its checksum.
-///
-/// Not inlined: there are several answers in a program, and the sum is long. It takes words and reads the packet
-/// again, for what is handed over in memory costs a program its small stack.
-#[inline(never)]
-fn write<F: Frame>(frame: &mut F, start: [u8; 8], source: Ipv4) -> Result<(), Reason> {
-    let packet = parse(frame)?;
+/// Writes the error in the place of the packet. The quote is the packet's start, up to 576 bytes in all (RFC 1812 section
+/// 4.3.2.3), in whole words.
+#[inline(always)]
+fn write<F: Frame>(frame: &mut F, packet: &Packet, error: IcmpError, source: Ipv4) -> Result<(), Reason> {
     let stations = ethernet::answer(frame.read_words(0)?);
     let quoted = packet.ip.total_length().min(ICMP_QUOTE) & !3;
-    let [kind, code, _, _, _, _, m0, m1] = start;
+    let ([kind, code], [m0, m1]) = error.start();
     let [s0, s1] = quote_sum(frame, quoted)?.add2([kind, code]).add2([m0, m1]).checksum().0;
     let start = [u32::from_ne_bytes([kind, code, s0, s1]), u32::from_ne_bytes([0, 0, m0, m1])];
     let sender = packet.ip.source();

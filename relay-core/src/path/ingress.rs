@@ -57,26 +57,16 @@ fn forward<F: Frame, T: Tables>(
     from_client(frame, image, packet)?;
     let transport = transport(frame, PAYLOAD, ip)?;
     if ip.ttl() <= 1 {
-        return answer(
-            frame,
-            tables,
-            globals,
-            packet,
-            &IcmpError::time_exceeded(ip.destination(), Reason::TtlExpired),
-        );
+        let error = IcmpError::time_exceeded(Reason::TtlExpired);
+        return Ok(answer(frame, tables, image, error, ip.destination()));
     }
     let picked = pick_path(image, service, ip.source(), transport.ports)?;
     if ip.total_length() > encapsulate::mtu(globals) {
         if !ip.dont_fragment() {
             return Err(Reason::TooBigToFragment);
         }
-        return answer(
-            frame,
-            tables,
-            globals,
-            packet,
-            &IcmpError::too_big(ip.destination(), encapsulate::mtu(globals)),
-        );
+        let error = IcmpError::too_big(encapsulate::mtu(globals));
+        return Ok(answer(frame, tables, image, error, ip.destination()));
     }
     let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
     let inner = ip.forwarded(ip.tos(), ip.source(), picked.address);

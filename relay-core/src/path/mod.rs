@@ -62,21 +62,27 @@ impl Outcome {
         }
     }
 
+    /// Sent for a reason whose action is to send; `total_length` are the bytes of the IPv4 packet as it came in.
+    #[inline(always)]
+    const fn sent_as(reason: Reason, ifindex: u32, total_length: u16) -> Self {
+        let action = Action::Send as u64;
+        Self(reason as u64 | action << 8 | (total_length as u64) << 16 | (ifindex as u64) << 32)
+    }
+
+    /// Dropped for a reason whose action is to drop.
+    #[inline(always)]
+    const fn dropped(reason: Reason) -> Self {
+        Self(reason as u64 | (Action::Drop as u64) << 8)
+    }
+
     #[inline(always)]
     const fn action(self) -> u64 {
         self.0 >> 8 & 3
     }
 }
 
-/// Sent, or the reason for which it is left to the kernel or dropped.
+/// Decided, or the reason for which the packet is left to the kernel or dropped as it came in.
 type Way = Result<Outcome, Reason>;
-
-/// A packet on its way out: `reason` is one whose action is to send, `total_length` the bytes of the IPv4 packet as it came in.
-#[inline(always)]
-const fn sent(reason: Reason, ifindex: u32, total_length: u16) -> Way {
-    let action = Action::Send as u64;
-    Ok(Outcome(reason as u64 | action << 8 | (total_length as u64) << 16 | (ifindex as u64) << 32))
-}
 
 impl From<Way> for Outcome {
     #[inline(always)]
