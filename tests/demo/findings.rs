@@ -84,8 +84,10 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// The first line of it: programs that fail may say a lot.
     pub(crate) fn note(&mut self, error: &anyhow::Error) {
-        self.notes.push(format!("{error:#}"));
+        let text = format!("{error:#}");
+        self.notes.push(text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned());
     }
 
     fn requests(&self) -> Count {
@@ -321,7 +323,7 @@ mod tests {
             );
         }
         let mut findings = good();
-        findings.note(&anyhow::anyhow!("the ingress relay ended"));
+        findings.note(&anyhow::anyhow!("the ingress relay ended:\nits log"));
         assert_eq!(Summary::of(findings).problems, ["the ingress relay ended"]);
     }
 

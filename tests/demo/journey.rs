@@ -26,7 +26,7 @@ pub(crate) fn show(captures: &[Captured], screen: &Screen, findings: &mut Findin
         let rows = rows_of(packet, captures);
         if !packet.ends_at_vip {
             findings.packets_followed += 1;
-            findings.packets_seen_at_each_point += u64::from(rows.len() == captures.len());
+            findings.packets_seen_at_each_point += u64::from(went_the_whole_way(&rows));
         }
         titles.push((packet.title, rows.len()));
         all.extend(rows);
@@ -109,6 +109,11 @@ fn is_tcp(packet: &Transport, from_client: bool, port: u16, wanted: Option<u32>,
 fn is_ping(packet: &Transport) -> bool {
     const FIRST: [u8; 2] = [0, 1];
     matches!(packet, Transport::Icmp { kind: 0 | 8, code: 0, rest: [_, _, high, low], .. } if [*high, *low] == FIRST)
+}
+
+/// Seen once at each point, and in the tunnel, and only there, with outer addresses.
+fn went_the_whole_way(rows: &[Row]) -> bool {
+    rows.iter().map(|row| row.outer.is_some()).eq([false, true, true, false])
 }
 
 /// What each point saw of it, in the order of time; repetitions left out, save an echo's question and answer.

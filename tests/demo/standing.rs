@@ -28,14 +28,15 @@ pub(crate) fn remove(name: &str) -> Result<bool> {
     Ok(stood)
 }
 
-/// Removes demos whose process was killed before it could remove them itself.
-pub(crate) fn remove_abandoned() -> Result<()> {
-    for name in names()? {
-        if owner_of(&name).is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            remove(&name)?;
-        }
+/// Removes demos whose process was killed before it could remove them itself; says whether there were any.
+pub(crate) fn remove_abandoned() -> Result<bool> {
+    let is_abandoned =
+        |name: &String| owner_of(name).is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists());
+    let abandoned: Vec<String> = names()?.into_iter().filter(is_abandoned).collect();
+    for name in &abandoned {
+        remove(name)?;
     }
-    Ok(())
+    Ok(!abandoned.is_empty())
 }
 
 /// The right to make or remove the kept demo, until it is dropped.
