@@ -98,7 +98,11 @@ impl Relay {
             let text = String::from_utf8_lossy(&room[..length]).into_owned();
             Ok(text.lines().any(|line| line == "READY=1").then_some(()))
         })
-        .with_context(|| format!("its log:\n{}", process.log()))?;
+        .or_else(|error| {
+            // One that ended has said why already.
+            process.must_run()?;
+            Err(error.context(format!("its log:\n{}", process.log().trim_end())))
+        })?;
         self.process = Some(process);
         Ok(())
     }
