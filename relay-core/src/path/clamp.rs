@@ -94,7 +94,7 @@ fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> Opti
             return if too_large { Clamp::new(at + 2, [high, low], new) } else { None };
         }
         let step = if kind == OPTION_NOTHING { 1 } else { length };
-        if step == 0 {
+        if step < 2 && kind != OPTION_NOTHING {
             return None;
         }
         at += step as usize;
