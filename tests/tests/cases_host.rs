@@ -1,7 +1,11 @@
 //! The packet cases on the host.
 
+use relay_abi::{Reason, Tally};
 use relay_tests::cases::host::Host;
 use relay_tests::cases::{Case, judge, load};
+
+/// Reasons that no case can provoke, and why. Empty, and to stay so.
+const UNPROVOKED: &[(Reason, &str)] = &[];
 
 #[test]
 fn every_case_ends_as_it_says() {
@@ -17,6 +21,33 @@ fn every_case_ends_as_it_says() {
     );
     assert!(!cases.is_empty(), "no case was read");
     println!("{} cases, {} packets", cases.len(), packets(&cases));
+}
+
+#[test]
+fn every_reason_has_a_case() {
+    let cases = load().unwrap();
+    let provoked = |reason: &Reason| ends(&cases).any(|end| end == *reason);
+    let silent: Vec<&str> = Reason::ALL
+        .iter()
+        .filter(|reason| !provoked(reason) && !UNPROVOKED.iter().any(|(known, _)| known == *reason))
+        .map(|reason| reason.label())
+        .collect();
+    assert!(silent.is_empty(), "no case provokes {silent:?}");
+    for (reason, why) in UNPROVOKED {
+        assert!(!provoked(reason), "{} is said not to be provoked ({why}), and is", reason.label());
+    }
+}
+
+#[test]
+fn every_tally_has_a_case() {
+    let cases = load().unwrap();
+    let steps = || cases.iter().flat_map(|case| &case.steps);
+    let silent: Vec<&str> = Tally::ALL
+        .iter()
+        .map(|tally| tally.label())
+        .filter(|label| !steps().any(|step| step.tallies.iter().any(|tally| tally == label)))
+        .collect();
+    assert!(silent.is_empty(), "no case moves {silent:?}");
 }
 
 #[test]
@@ -38,6 +69,10 @@ fn every_case_has_a_name_of_its_own() {
     let doubled: Vec<&String> =
         names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
     assert!(doubled.is_empty(), "two cases are named {doubled:?}");
+}
+
+fn ends(cases: &[Case]) -> impl Iterator<Item = Reason> {
+    cases.iter().flat_map(|case| &case.steps).filter_map(|step| step.wanted_end().ok()).map(|end| end.reason)
 }
 
 fn packets(cases: &[Case]) -> usize {

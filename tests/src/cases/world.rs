@@ -69,7 +69,7 @@ pub struct Entry {
     pub network: ([u8; 4], u8),
     /// What becomes of packets to it.
     pub way: Way,
-    /// MTU of the route, if it has one of its own.
+    /// MTU of the route, if it has one of its own. Locked: the kernel heeds no other for what it forwards.
     pub mtu: Option<u16>,
 }
 

@@ -36,7 +36,7 @@ pub(super) fn enter() -> Result<()> {
     for entry in world::ROUTES {
         let (network, bits) = entry.network;
         let prefix = format!("{}/{bits}", std::net::Ipv4Addr::from(network));
-        let mtu = entry.mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
+        let mtu = entry.mtu.map_or_else(String::new, |mtu| format!(" mtu lock {mtu}"));
         match entry.way {
             // The address has brought it.
             Way::Link => continue,

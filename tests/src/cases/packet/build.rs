@@ -31,7 +31,7 @@ pub(super) fn layers(lines: &[Line<'_>], above: Option<Above>) -> Result<Vec<u8>
         "udp" => udp(line, rest, above),
         "icmp" => icmp(line, rest),
         "data" => Ok([pattern(line::number(line.word()?)?), layers(rest, above)?].concat()),
-        "hex" => Ok([line::bytes(line.word()?)?, layers(rest, above)?].concat()),
+        "hex" => Ok([line::bytes(line.word().unwrap_or_default())?, layers(rest, above)?].concat()),
         other => bail!("there is no layer `{other}`"),
     }
 }
