@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::limits::{ENDPOINT_SETS, ENDPOINT_WAYS};
+use crate::limits::ENDPOINT_WAYS;
 use crate::{Be16, Ipv4};
 
 /// What an endpoint is. A newtype over its byte, so that any byte read from memory is a value.
@@ -58,10 +58,11 @@ pub const fn key(address: Ipv4, port: Be16, protocol: u8) -> u64 {
     address.word() as u64 | (u16::from_ne_bytes(port.0) as u64) << 32 | (protocol as u64) << 48
 }
 
-/// The set of a key. `seed` is chosen by the compiler of the image so that no set overflows.
+/// The set of a key among `mask + 1` sets. The compiler of the image chooses both so that no set overflows and that few endpoints
+/// lie in few cache lines: the packet path looks every client up, wherever that falls.
 #[inline(always)]
-pub const fn set_of(seed: u64, key: u64) -> usize {
+pub const fn set_of(seed: u64, mask: u32, key: u64) -> usize {
     let mixed = (key ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed >> (64 - ENDPOINT_SETS.trailing_zeros())) as usize
+    ((mixed >> 32) as u32 & mask) as usize
 }

@@ -61,10 +61,12 @@ pub struct Globals {
     pub icmp_rate: [u32; 2],
     /// Bucket depths of the same.
     pub icmp_burst: [u32; 2],
+    /// Sets of the endpoint table in use, less one.
+    pub endpoint_mask: u32,
     /// TTL of the outer header.
     pub outer_ttl: u8,
     /// Zero.
-    pub reserved: [u8; 39],
+    pub reserved: [u8; 35],
 }
 
 /// Where translation of addresses happens.

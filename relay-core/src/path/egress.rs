@@ -32,7 +32,7 @@ pub fn egress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
         return if holds_icmp(frame) {
             apart(frame, tables, image, error_forward)
         } else {
-            apart(frame, tables, image, forward)
+            forward(frame, tables, image, &packet).into()
         };
     }
     if let Some(ports) = ports_of(frame, ip) {

@@ -39,7 +39,7 @@ pub(super) fn ours(image: &Image, of: Ipv4) -> bool {
 #[inline(always)]
 fn look_up(image: &Image, address: Ipv4, port: Be16, protocol: u8) -> Found {
     let key = key(address, port, protocol);
-    let set = set_of(image.globals.endpoint_seed, key) & (ENDPOINT_SETS - 1);
+    let set = set_of(image.globals.endpoint_seed, image.globals.endpoint_mask, key) & (ENDPOINT_SETS - 1);
     let Some(EndpointSet(ways)) = image.endpoints.get(set) else { return Found::NOTHING };
     let mut found = Found::NOTHING;
     for way in ways {

@@ -36,9 +36,9 @@ pub fn ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
     if let Some(ports) = ports_of(frame, ip) {
         let found = endpoint::port(image, ip.destination(), ports.destination(), ip.protocol());
         if found.kind == Kind::SERVICE {
-            return apart(frame, tables, image, |frame, tables, image, packet| {
-                forward(frame, tables, image, packet, service(image, found.index)?)
-            });
+            return service(image, found.index)
+                .and_then(|service| forward(frame, tables, image, &packet, service))
+                .into();
         }
     }
     apart(frame, tables, image, other)

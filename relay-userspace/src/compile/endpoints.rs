@@ -15,6 +15,9 @@ use super::mix::mix;
 /// Seeds tried before the table is called too full. About 1300 endpoints find one within this, 1000 within a few dozen.
 const SEEDS: u64 = 1 << 17;
 
+/// Sets used at least: 1 KiB, which stays in the nearest cache.
+const FEWEST_SETS: usize = 16;
+
 /// The endpoints of one configuration. Of two with the same key the first one counts.
 #[derive(Default)]
 pub(super) struct Endpoints {
@@ -42,27 +45,36 @@ impl Endpoints {
         self.add(address, 0, 0, kind, index);
     }
 
-    /// Lays the endpoints into the sets, and says with which seed.
-    pub(super) fn place(&self, sets: &mut [EndpointSet; ENDPOINT_SETS]) -> Result<u64, Error> {
+    /// Lays the endpoints into as few sets as hold them well, and says with which seed and mask.
+    pub(super) fn place(&self, sets: &mut [EndpointSet; ENDPOINT_SETS]) -> Result<(u64, u32), Error> {
         let crowded = Error::Crowded { endpoints: self.entries.len() };
         if self.entries.len() > ENDPOINT_SETS * ENDPOINT_WAYS {
             return Err(crowded);
         }
-        let seed = (0..SEEDS).map(mix).find(|seed| self.fits(*seed)).ok_or(crowded)?;
+        let fewest = self.entries.len().next_power_of_two().clamp(FEWEST_SETS, ENDPOINT_SETS);
+        let masks = std::iter::successors(Some(fewest), |sets| Some(sets * 2))
+            .take_while(|sets| *sets <= ENDPOINT_SETS)
+            .map(|sets| (sets - 1) as u32);
+        let (seed, mask) = masks
+            .filter_map(|mask| {
+                (0..SEEDS).map(mix).find(|seed| self.fits(*seed, mask)).map(|seed| (seed, mask))
+            })
+            .next()
+            .ok_or(crowded)?;
         for entry in &self.entries {
-            let EndpointSet(ways) = &mut sets[set_of(seed, entry.key)];
+            let EndpointSet(ways) = &mut sets[set_of(seed, mask, entry.key)];
             let Some(way) = ways.iter_mut().find(|way| way.kind == Kind::EMPTY) else {
                 return Err(crowded);
             };
             *way = *entry;
         }
-        Ok(seed)
+        Ok((seed, mask))
     }
 
-    fn fits(&self, seed: u64) -> bool {
+    fn fits(&self, seed: u64, mask: u32) -> bool {
         let mut used = [0u8; ENDPOINT_SETS];
         self.entries.iter().all(|entry| {
-            let count = &mut used[set_of(seed, entry.key)];
+            let count = &mut used[set_of(seed, mask, entry.key)];
             *count += 1;
             usize::from(*count) <= ENDPOINT_WAYS
         })
@@ -78,7 +90,7 @@ pub(super) fn look_up(
     protocol: u8,
 ) -> Option<(Kind, u16)> {
     let key = key(Ipv4(address.octets()), Be16::new(port), protocol);
-    image.endpoints[set_of(image.globals.endpoint_seed, key)]
+    image.endpoints[set_of(image.globals.endpoint_seed, image.globals.endpoint_mask, key)]
         .0
         .iter()
         .find(|entry| entry.kind != Kind::EMPTY && entry.key == key)
@@ -146,8 +158,8 @@ mod tests {
                 endpoints.add(Ipv4Addr::from_bits(*address), *port, *protocol, Kind::BACKEND, number as u16);
             }
             let mut image = bytemuck::allocation::zeroed_box::<relay_abi::Image>();
-            let seed = endpoints.place(&mut image.endpoints).unwrap();
-            image.globals.endpoint_seed = seed;
+            let (seed, mask) = endpoints.place(&mut image.endpoints).unwrap();
+            (image.globals.endpoint_seed, image.globals.endpoint_mask) = (seed, mask);
             for (number, (address, port, protocol)) in keys.iter().enumerate() {
                 prop_assert_eq!(
                     look_up(&image, Ipv4Addr::from_bits(*address), *port, *protocol),

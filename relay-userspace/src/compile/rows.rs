@@ -67,7 +67,9 @@ impl Rows {
             let span = layout.span(*ring);
             *row = Service { ring_start: span.start, ring_length: span.length, ..*service };
         }
-        image.globals.endpoint_seed = self.endpoints.place(&mut image.endpoints)?;
+        let (seed, mask) = self.endpoints.place(&mut image.endpoints)?;
+        image.globals.endpoint_seed = seed;
+        image.globals.endpoint_mask = mask;
         Ok(())
     }
 }
