@@ -6,8 +6,9 @@ pub const SERVICES: usize = 256;
 pub const BACKENDS: usize = 1024;
 /// Relays of the other tier in one configuration.
 pub const PEERS: usize = 64;
-/// Sets of the endpoint table, [`ENDPOINT_WAYS`] endpoints each.
-pub const ENDPOINT_SETS: usize = 1024;
+/// Sets of the endpoint table, [`ENDPOINT_WAYS`] endpoints each: so many that whatever the other limits allow can be
+/// placed with no set over its ways.
+pub const ENDPOINT_SETS: usize = 4096;
 /// Endpoints in a set: one 64-byte cache line.
 pub const ENDPOINT_WAYS: usize = 4;
 /// Slots of the pool that all services' pick tables share.

@@ -87,12 +87,12 @@ fn json_goes_to_stdout_and_text_to_stderr() {
 }
 
 #[test]
-fn a_configuration_that_does_not_fit_the_tables_is_refused() {
+fn as_many_backends_as_are_allowed_fit_the_tables() {
     let files = Files::new();
     let text = std::fs::read_to_string(files.path("good.toml")).unwrap();
     let (head, rest) = text.split_once("[[services]]").unwrap();
     let (_, tail) = rest.split_once("[icmp]").unwrap();
-    // 1024 backends at scattered addresses are 2048 endpoints; a table of 1024 sets of 4 cannot place them.
+    // 1024 backends at scattered addresses are 2048 endpoints.
     let mut services = String::new();
     let mut random = 1u32;
     for service in 0..4 {
@@ -107,11 +107,7 @@ fn a_configuration_that_does_not_fit_the_tables_is_refused() {
     }
     std::fs::write(files.path("full.toml"), format!("{head}{services}[icmp]{tail}")).unwrap();
     let output = files.check("full.toml", &["--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let problem = &json["problems"][0];
-    assert_eq!((&problem["key"], &problem["column"]), (&"services".into(), &1.into()));
-    assert!(problem["message"].as_str().unwrap().contains("configure fewer"), "{problem}");
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
 }
 
 #[test]
