@@ -33,6 +33,8 @@ const fn fault(place: Place, check: &'static str, level: &'static str, make: &'s
 const FAULTS: &[Fault] = &[
     fault(Place::Ingress, "interface", "fail", "ip link set dev public down"),
     fault(Place::Ingress, "forwarding", "fail", "sysctl -qw net.ipv4.conf.public.forwarding=0"),
+    fault(Place::Ingress, "forwarding", "warn", "sysctl -qw net.ipv4.conf.tunnel.forwarding=1"),
+    fault(Place::Egress, "forwarding", "warn", "sysctl -qw net.ipv4.conf.service.forwarding=1"),
     fault(Place::Ingress, "vip", "warn", "ip address del 192.168.100.10/32 dev public"),
     Fault {
         made_at: Place::Egress,
@@ -44,12 +46,7 @@ const FAULTS: &[Fault] = &[
     fault(Place::Ingress, "rp_filter", "warn", "sysctl -qw net.ipv4.conf.tunnel.rp_filter=1"),
     fault(Place::Egress, "rp_filter", "warn", "sysctl -qw net.ipv4.conf.service.rp_filter=1"),
     fault(Place::Ingress, "send_redirects", "warn", "sysctl -qw net.ipv4.conf.public.send_redirects=1"),
-    fault(
-        Place::Egress,
-        "accept_redirects",
-        "warn",
-        "sysctl -qw net.ipv4.conf.all.accept_redirects=1 net.ipv4.conf.service.accept_redirects=1",
-    ),
+    fault(Place::Egress, "accept_redirects", "warn", "sysctl -qw net.ipv4.conf.service.accept_redirects=1"),
     fault(Place::Ingress, "tunnel_address", "fail", "ip address del 10.0.0.1/24 dev tunnel"),
     fault(Place::Ingress, "peer", "fail", "ip route add unreachable 10.0.0.2"),
     fault(Place::Ingress, "peer", "fail", "ip route replace 10.0.0.2 dev public"),
@@ -100,6 +97,9 @@ fn healthy() -> Result<Topology> {
         // The relays at the ends of the tunnel are not started: without a program it is GRO that takes frames in.
         shell(&topology, place, &format!("ethtool -K {device} rxvlan off gro on"))?;
         shell(&topology, place, "ip link set dev tunnel mtu 1520")?;
+        if device != "public" {
+            shell(&topology, place, &format!("sysctl -qw net.ipv4.conf.{device}.forwarding=0"))?;
+        }
         for name in ["all", device] {
             shell(&topology, place, &format!("sysctl -qw net.ipv4.conf.{name}.{{send,accept}}_redirects=0"))?;
         }

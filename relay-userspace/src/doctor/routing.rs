@@ -9,11 +9,14 @@ use crate::inspect::{NeighbourState, RouteKind};
 
 /// What a tunnel adds to a packet.
 const OVERHEAD: u32 = 20;
+/// The largest packets that come over the Internet.
+const INTERNET_MTU: u32 = 1500;
 
 /// All checks of the ways packets take.
 pub(super) fn check(relay: &Relay) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(tunnel_address(relay));
+    findings.extend(service_address(relay));
     findings.extend(sizes(relay));
     findings.extend(vips(relay));
     for link in &relay.links {
@@ -63,6 +66,26 @@ fn tunnel_address(relay: &Relay) -> Option<Finding> {
     })
 }
 
+/// An egress relay without an address towards the backends cannot tell them anything.
+fn service_address(relay: &Relay) -> Option<Finding> {
+    let Role::Egress(egress) = &relay.config.role else { return None };
+    let name = &egress.service;
+    let ifindex = found(relay, name)?.interface.ifindex;
+    Some(match relay.addresses.iter().find(|address| address.ifindex == ifindex) {
+        Some(own) => {
+            Finding::ok("service_address", name, format!("has {}/{}", own.address, own.prefix_length))
+        }
+        None => Finding::fail(
+            "service_address",
+            name,
+            "it has no address: it cannot ask for backends by ARP, nor tell them the MTU of the tunnel",
+            format!(
+                "ip address add ADDRESS/24 dev {name} (in the network of the backends, as their gateway)"
+            ),
+        ),
+    })
+}
+
 fn sizes(relay: &Relay) -> Option<Finding> {
     let config = &relay.config;
     let name = &config.tunnel.interface;
@@ -77,9 +100,14 @@ fn sizes(relay: &Relay) -> Option<Finding> {
         ));
     }
     let edge = edge(config);
-    let wanted = found(relay, edge)?.interface.mtu + OVERHEAD;
+    let mut inner = found(relay, edge)?.interface.mtu;
+    if edge == name {
+        // On one arm the MTU cannot be larger for one side: what counts is what comes in.
+        inner = inner.min(INTERNET_MTU);
+    }
+    let wanted = inner + OVERHEAD;
     if wanted <= outer {
-        let message = format!("outer packets up to {outer} bytes carry every packet of {edge}");
+        let message = format!("outer packets up to {outer} bytes carry packets of {inner} bytes from {edge}");
         return Some(Finding::ok("tunnel_mtu", name, message));
     }
     let inner = outer.saturating_sub(OVERHEAD);
@@ -155,22 +183,37 @@ fn settings(relay: &Relay, link: &Link, found: &Found) -> Vec<Finding> {
     } else {
         findings.push(Finding::ok("rp_filter", name, "not strict"));
     }
-    if link.key == "public" {
-        findings.push(forwarding(name, *own));
-    }
+    findings.push(if link.key == "public" { forwarding(name, *own) } else { bypass(name, *own) });
     findings.extend(redirects(name, *own, *all));
     findings
 }
 
 fn forwarding(name: &str, own: Settings) -> Finding {
     if own.forwarding {
-        return Finding::ok("forwarding", name, "on: the kernel looks up the ways to clients");
+        return Finding::ok(
+            "forwarding",
+            name,
+            "on: the kernel looks up the ways to clients (and routes what is not relayed; a firewall can drop that)",
+        );
     }
     Finding::fail(
         "forwarding",
         name,
         "off: the kernel does not look up the ways to clients, every answer to them is dropped (reason forwarding_disabled)",
         format!("sysctl -w {}=1", key(name, "forwarding")),
+    )
+}
+
+/// Away from the clients nothing needs the kernel to route.
+fn bypass(name: &str, own: Settings) -> Finding {
+    if !own.forwarding {
+        return Finding::ok("forwarding", name, "off: nothing goes past the relay");
+    }
+    Finding::warn(
+        "forwarding",
+        name,
+        "on: while no program is attached the kernel routes packets past the relay, and shows the addresses it hides",
+        format!("sysctl -w {}=0", key(name, "forwarding")),
     )
 }
 

@@ -68,6 +68,28 @@ fn a_tunnel_too_small_for_full_packets_is_worth_a_warning() {
 }
 
 #[test]
+fn on_one_arm_the_tunnel_needs_room_for_what_comes_over_the_internet() {
+    let one_armed = |mtu| {
+        let mut relay = sample::ingress();
+        relay.config.tunnel.interface = "eth0".into();
+        relay.links.truncate(1);
+        link(&mut relay, 0).interface.mtu = mtu;
+        find(&relay, "tunnel_mtu").unwrap()
+    };
+    let finding = one_armed(1500);
+    assert_eq!(finding.level, Level::Warn);
+    assert!(finding.fix.unwrap().starts_with("ip link set dev eth0 mtu 1520"));
+    assert_eq!(one_armed(1520).level, Level::Ok);
+}
+
+#[test]
+fn an_egress_relay_without_an_address_towards_its_backends_fails() {
+    expect(Level::Fail, "service_address", "ip address add ADDRESS/24 dev eth0", sample::egress(), |relay| {
+        relay.addresses.retain(|address| address.ifindex != 2);
+    });
+}
+
+#[test]
 fn a_vip_nobody_answers_for_fails() {
     failed("vip", "ip address add 192.168.100.10/32 dev eth0", |relay| {
         relay.addresses.retain(|address| address.prefix_length != 32);
@@ -93,13 +115,16 @@ fn strict_source_checks_are_worth_a_warning() {
 }
 
 #[test]
-fn forwarding_off_fails_at_the_public_interface_only() {
+fn forwarding_is_needed_at_the_public_interface_and_nowhere_else() {
     failed("forwarding", "sysctl -w net.ipv4.conf.eth0.forwarding=1", |relay| {
         link(relay, 0).settings.forwarding = false;
     });
-    let mut relay = sample::egress();
-    link(&mut relay, 0).settings.forwarding = false;
-    assert_eq!(find(&relay, "forwarding"), None);
+    let off = "sysctl -w net.ipv4.conf.eth1.forwarding=0";
+    warned("forwarding", off, |relay| link(relay, 1).settings.forwarding = true);
+    let off = "sysctl -w net.ipv4.conf.eth0.forwarding=0";
+    expect(Level::Warn, "forwarding", off, sample::egress(), |relay| {
+        link(relay, 0).settings.forwarding = true
+    });
 }
 
 #[test]

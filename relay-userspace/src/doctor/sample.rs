@@ -53,7 +53,7 @@ fn link(key: &'static str, ifindex: u32, name: &str, mtu: u32) -> Link {
     };
     let offloads =
         Offloads { driver: "veth".into(), tx_checksum: false, rx_vlan: false, lro: false, gro: true };
-    let settings = Settings { forwarding: true, ..Settings::default() };
+    let settings = Settings { forwarding: key == "public", ..Settings::default() };
     let found = Found {
         interface,
         offloads: Some(offloads),
