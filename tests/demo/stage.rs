@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use relay_tests::capture::{Capture, Captured};
 use relay_tests::relay::Relay;
 use relay_tests::relay_config::{RelayConfig, Service, Translate};
@@ -113,6 +113,7 @@ impl Stage {
             // One that ended before its time was reported already.
             if relay.must_run().is_ok() {
                 relay.unload()?;
+                ensure!(!relay.is_pinned(), "`unload` left pins of {}", relay.node());
             }
         }
         let name = self.topology.name().to_owned();
