@@ -1,12 +1,14 @@
 //! `xdp-relay doctor`: what is wrong with this machine, and which command mends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::command::output;
-use crate::config;
+use crate::config::valid::Config;
+use crate::config::{self, Secrets};
+use crate::doctor::facts::Complaint;
 use crate::doctor::finding::{self, Finding, Level};
 use crate::doctor::gather::{self, Sending};
 use crate::exit::{Exit, Failure};
@@ -50,14 +52,26 @@ struct Output<'a> {
     findings: &'a [Finding],
 }
 
+/// Reads the configuration, or says each thing that is wrong with it.
+fn configuration(file: &Path) -> Result<Config, Vec<Complaint>> {
+    let check = || format!("xdp-relay check {} shows the place", file.display());
+    let report = config::examine(file, Secrets::Required).map_err(|failure| {
+        let fix = failure.hint.unwrap_or_else(|| "name a file that can be read".to_owned());
+        vec![Complaint { message: failure.message, fix }]
+    })?;
+    report.config().cloned().ok_or_else(|| {
+        let problems = report.complaints();
+        problems
+            .map(|(message, fix)| Complaint { message, fix: fix.map_or_else(check, str::to_owned) })
+            .collect()
+    })
+}
+
 impl Doctor {
     /// Runs the command.
     pub fn run(&self) -> Result<Exit, Failure> {
         output::json_failure(self.json, || {
-            let config = self.config.as_ref().map(|file| config::load(file, config::Style::Plain));
-            if let Some(details) = config.as_ref().and_then(|config| config.as_ref().err()?.details.clone()) {
-                eprintln!("{details}");
-            }
+            let config = self.config.as_deref().map(configuration);
             let sending = if self.offline { Sending::Forbidden } else { Sending::Allowed };
             let facts = gather::facts(config, DEFAULT_PIN_DIRECTORY.as_ref(), sending)?;
             let findings = crate::doctor::examine(&facts);

@@ -88,6 +88,16 @@ impl Report {
         self.problems.iter().map(|problem| self.source.line_number(problem.span.start))
     }
 
+    /// Each problem in one line, and what to do about it where that is known.
+    pub fn complaints(&self) -> impl Iterator<Item = (String, Option<&str>)> + '_ {
+        self.problems.iter().map(|problem| {
+            let line = self.source.line_number(problem.span.start);
+            let key = problem.key.as_ref().map_or_else(String::new, |key| format!("`{key}`: "));
+            let text = printable(&format!("{}:{line}: {key}{}", self.source.file, problem.message));
+            (text, problem.hint.as_deref().or(problem.allowed.as_deref()))
+        })
+    }
+
     /// The failure of a command that needs this configuration.
     #[must_use]
     pub fn failure(&self, style: Style) -> Failure {

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::config::valid::Config;
-use crate::exit::Failure;
 use crate::inspect::{Address, Interface, NeighbourState, Offloads, Route, XdpFeatures};
 
 /// Everything that was found out.
@@ -22,9 +21,18 @@ pub enum Wanted {
     /// None was.
     Nothing,
     /// It is not valid, or cannot be read.
-    Unusable(Failure),
+    Unusable(Vec<Complaint>),
     /// A valid one, and what there is of it.
     Relay(Box<Relay>),
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Where and what.
+    pub message: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 /// About the machine.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use relay_abi::{Reason, Verdict};
 
-use super::facts::{Echo, Facts, Found, Link, Machine, Reach, Relay, Running, Settings, Wanted};
+use super::facts::{Complaint, Echo, Facts, Found, Link, Machine, Reach, Relay, Running, Settings, Wanted};
 use super::routing::outer_mtu;
 use crate::config::valid::{Config, EgressWay, Role};
 use crate::exit::Failure;
@@ -32,7 +32,7 @@ pub enum Sending {
 
 /// Asks for everything; `config` is the configuration, if one was named.
 pub fn facts(
-    config: Option<Result<Config, Failure>>,
+    config: Option<Result<Config, Vec<Complaint>>>,
     pin_directory: &Path,
     sending: Sending,
 ) -> Result<Facts, Failure> {
@@ -42,7 +42,7 @@ pub fn facts(
     };
     let relay = match config {
         None => Wanted::Nothing,
-        Some(Err(failure)) => Wanted::Unusable(failure),
+        Some(Err(complaints)) => Wanted::Unusable(complaints),
         Some(Ok(config)) => Wanted::Relay(Box::new(relay(config, sending)?)),
     };
     Ok(Facts { machine: machine(&pin_directory)?, relay })
