@@ -158,7 +158,7 @@ fn privileged(
     let ran = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
     fs::remove_file(&record).with_context(|| format!("cannot remove {}", record.display()))?;
     if ran.lines().next().is_none() && filter.is_none() {
-        failures.push(format!("`{}` ran no test", line(&command)));
+        failures.push(format!("`{}` ran no test", typed(&command)));
     }
     Ok(())
 }
@@ -169,7 +169,8 @@ fn record_path() -> PathBuf {
 
 /// Runs a cargo test command, shows what it writes, and adds up what its test programs say at their end.
 fn count(command: &mut Command, total: &mut Counts, failures: &mut Vec<String>) -> Result<()> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // An error that a test returns says what was wrong; where it was made is noise. Panics keep their backtrace.
+    command.env("RUST_LIB_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(command)))?;
     if let Some(stdout) = child.stdout.take() {
         for bytes in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
@@ -184,9 +185,16 @@ fn count(command: &mut Command, total: &mut Counts, failures: &mut Vec<String>) 
     }
     let status = child.wait().with_context(|| format!("cannot wait for `{}`", line(command)))?;
     if !status.success() {
-        failures.push(format!("`{}` failed: {status}", line(command)));
+        failures.push(format!("`{}` failed: {status}", typed(command)));
     }
     Ok(())
+}
+
+/// The command as a person would type it to see the same again.
+fn typed(command: &Command) -> String {
+    let asked = command.get_envs().any(|(name, value)| name == PRIVILEGED && value.is_some());
+    let environment = if asked { format!("{PRIVILEGED}=1 ") } else { String::new() };
+    format!("{environment}{}", line(command))
 }
 
 /// `test result: ok. 3 passed; 0 failed; 1 ignored; ...`
