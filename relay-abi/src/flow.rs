@@ -124,11 +124,16 @@ pub const fn seen(state: u64) -> u64 {
     state >> SEEN_SHIFT & (TICKS - 1)
 }
 
-/// Ticks since the flow was seen, modulo [`TICKS`].
+/// Ticks since the flow was seen, modulo [`TICKS`]. None for a flow that another CPU saw in a tick which had not begun when
+/// this one looked at the clock: it is not the oldest, but the youngest.
 #[inline(always)]
 pub const fn age(state: u64, tick: u64) -> u64 {
-    tick.wrapping_sub(seen(state)) % TICKS
+    let age = tick.wrapping_sub(seen(state)) % TICKS;
+    if age >= TICKS - AHEAD { 0 } else { age }
 }
+
+/// Ticks by which the clock of one CPU may be ahead of what another one has just read.
+const AHEAD: u64 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -148,6 +153,8 @@ mod tests {
             (key.ports, true, 5, 0xfffe)
         );
         assert_eq!(age(state(key, false, TICKS - 1, 0), 1), 2);
+        assert_eq!(age(state(key, false, 2, 0), 1), 0);
+        assert_eq!(age(state(key, false, 0, 0), TICKS - 1), 0);
         assert_ne!(word, BUSY);
     }
 }
