@@ -2,6 +2,7 @@
 
 use relay_abi::{Reason, Tally};
 use relay_tests::cases::host::Host;
+use relay_tests::cases::truncation::cut;
 use relay_tests::cases::{Case, judge, load};
 
 /// Reasons that no case can provoke, and why. Empty, and to stay so.
@@ -21,6 +22,16 @@ fn every_case_ends_as_it_says() {
     );
     assert!(!cases.is_empty(), "no case was read");
     println!("{} cases, {} packets", cases.len(), packets(&cases));
+}
+
+#[test]
+fn a_packet_cut_at_any_length_is_neither_sent_nor_touched() {
+    let (mut host, mut problems, mut cut_short) = (Host::default(), Vec::new(), 0);
+    for case in load().unwrap() {
+        cut_short += cut(&mut host, &case, &mut problems).unwrap().len();
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(cut_short > 10_000, "only {cut_short} packets were cut short");
 }
 
 #[test]

@@ -98,6 +98,29 @@ pub struct End {
     pub to: Option<String>,
 }
 
+impl Case {
+    /// A case without packets: a relay and its flows.
+    #[must_use]
+    pub fn plain(relay: &str, with: &With, flows: &[&str]) -> Self {
+        Self {
+            name: format!("a plain {relay} relay"),
+            rules: Vec::new(),
+            relay: relay.to_owned(),
+            with: with.clone(),
+            flows: if relay == "egress" {
+                flows.iter().map(|flow| (*flow).to_owned()).collect()
+            } else {
+                Vec::new()
+            },
+            spilled: Vec::new(),
+            last_known: Vec::new(),
+            host_only: None,
+            steps: Vec::new(),
+            theme: String::new(),
+        }
+    }
+}
+
 impl Step {
     /// The end, as the case wants it.
     pub fn wanted_end(&self) -> Result<End> {

@@ -204,6 +204,16 @@ pub fn difference(host: &Observed, kernel: &Observed) -> Vec<String> {
     {
         problems.push("host and kernel count differently".to_owned());
     }
+    let words = |flows: &[Flow]| flows.iter().map(Flow::to_string).collect::<Vec<_>>();
+    let missing = |of: &[Flow], from: &[Flow]| -> Vec<Flow> {
+        of.iter().filter(|flow| !from.contains(flow)).cloned().collect()
+    };
+    for (host, kernel) in [(&host.flows, &kernel.flows), (&host.spilled, &kernel.spilled)] {
+        let (lacks, more) = (missing(host, kernel), missing(kernel, host));
+        if host.len() != kernel.len() || !lacks.is_empty() || !more.is_empty() {
+            problems.push(format!("the host alone keeps {:?}, the kernel {:?}", words(&lacks), words(&more)));
+        }
+    }
     if let Some(bytes) = bytes(&kernel.bytes, &host.bytes) {
         problems.push(format!("host and kernel write differently: {bytes}"));
     }

@@ -10,9 +10,11 @@ pub mod frame;
 pub mod host;
 pub mod judge;
 pub mod kernel;
+pub mod mutation;
 pub mod packet;
 pub mod relay;
 pub mod tables;
+pub mod truncation;
 pub mod world;
 
 pub use case::{Case, Step, load};
