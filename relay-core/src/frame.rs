@@ -7,13 +7,10 @@ pub trait Frame {
     /// The interface the frame came in on.
     fn ingress_ifindex(&self) -> u32;
 
-    /// Whether the frame has at least `length` bytes.
-    fn holds(&self, length: usize) -> bool;
-
-    /// Bytes in the frame. In the kernel a call: not for the fast path.
+    /// Bytes in the frame. In the kernel a call, which costs a nanosecond or two.
     fn length(&self) -> usize;
 
-    /// The `N` bytes at `at`.
+    /// The `N` bytes at `at`, which is a constant: without CAP_PERFMON the kernel refuses to add a variable to a packet pointer.
     ///
     /// # Errors
     /// [`Reason::FrameTruncated`] where the frame ends before them.
@@ -24,6 +21,18 @@ pub trait Frame {
     /// # Errors
     /// As [`Frame::read`].
     fn read_words<const N: usize>(&self, at: usize) -> Result<[u32; N], Reason>;
+
+    /// The `N` words of 4 bytes at `at`, which may vary. In the kernel a call.
+    ///
+    /// # Errors
+    /// As [`Frame::read`].
+    fn load_words<const N: usize>(&self, at: usize) -> Result<[u32; N], Reason>;
+
+    /// Overwrites the two bytes at `at`, which may vary. In the kernel a call.
+    ///
+    /// # Errors
+    /// As [`Frame::write_pair`].
+    fn store_pair(&mut self, at: usize, pair: [u8; 2]) -> Result<(), Reason>;
 
     /// Overwrites the two bytes at `at`.
     ///

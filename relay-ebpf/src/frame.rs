@@ -1,10 +1,13 @@
 //! The packet over XDP's pointers.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{
+    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+};
 use aya_ebpf::programs::XdpContext;
 use relay_abi::Reason;
 use relay_core::Frame;
@@ -20,6 +23,12 @@ impl XdpFrame {
         Self { context: context.as_ptr().cast() }
     }
 
+    /// The kernel's context.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut xdp_md {
+        self.context
+    }
+
     /// The packet's first byte and the one behind its last.
     #[inline(always)]
     fn bounds(&self) -> (usize, usize) {
@@ -27,7 +36,12 @@ impl XdpFrame {
         let start = unsafe { (*self.context).data };
         // SAFETY: as above.
         let end = unsafe { (*self.context).data_end };
-        (start as usize, end as usize)
+        let (start, mut end) = (start as usize, end as usize);
+        // The context says 32 bits, the verifier 64: the compiler must not carry the end through a register's half, which to
+        // the verifier is a pointer cut in two.
+        // SAFETY: the instruction copies a register to itself.
+        unsafe { asm!("{end} = {end}", end = inout(reg) end, options(pure, nomem, nostack)) };
+        (start, end)
     }
 
     /// A pointer to the bytes from `at`, if `length` bytes stand there.
@@ -43,16 +57,6 @@ impl Frame for XdpFrame {
     fn ingress_ifindex(&self) -> u32 {
         // SAFETY: the kernel hands a valid context to the program.
         unsafe { (*self.context).ingress_ifindex }
-    }
-
-    #[inline(always)]
-    fn holds(&self, length: usize) -> bool {
-        let (start, mut end) = self.bounds();
-        // From a bound that varies the compiler would conclude that later accesses need none of their own, by a road that the
-        // verifier does not follow: so it must not know that this is the same end.
-        // SAFETY: the instruction copies a register to itself.
-        unsafe { asm!("{end} = {end}", end = inout(reg) end, options(pure, nomem, nostack)) };
-        start + length <= end
     }
 
     #[inline(always)]
@@ -79,6 +83,34 @@ impl Frame for XdpFrame {
             *word = unsafe { place.read_unaligned() };
         }
         Ok(words)
+    }
+
+    #[inline(always)]
+    fn load_words<const N: usize>(&self, at: usize) -> Result<[u32; N], Reason> {
+        // Not zeroed first: that would be a loop, which the verifier refuses without CAP_PERFMON.
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        // SAFETY: the context is valid, and the buffer has the length given; the helper checks the packet's bounds.
+        let refused = unsafe {
+            bpf_xdp_load_bytes(
+                self.context,
+                at as u32,
+                words.as_mut_ptr().cast(),
+                size_of::<[u32; N]>() as u32,
+            )
+        };
+        if refused == 0 {
+            // SAFETY: the helper has written all of it.
+            Ok(unsafe { words.assume_init() })
+        } else {
+            Err(Reason::FrameTruncated)
+        }
+    }
+
+    #[inline(always)]
+    fn store_pair(&mut self, at: usize, mut pair: [u8; 2]) -> Result<(), Reason> {
+        // SAFETY: as in `load_words`.
+        let refused = unsafe { bpf_xdp_store_bytes(self.context, at as u32, pair.as_mut_ptr().cast(), 2) };
+        if refused == 0 { Ok(()) } else { Err(Reason::Internal) }
     }
 
     #[inline(always)]

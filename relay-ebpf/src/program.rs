@@ -32,20 +32,20 @@ fn finish(frame: &XdpFrame, outcome: Outcome) -> u32 {
     let code = outcome.code();
     match outcome.sent() {
         Some((ifindex, total_length)) if ifindex == frame.ingress_ifindex() => {
-            count(Verdict::Transmit, code, ETHERNET + total_length as u64);
+            count(frame.context(), Verdict::Transmit, code, ETHERNET + total_length as u64);
             xdp_action::XDP_TX
         }
         Some((ifindex, total_length)) => {
-            count(Verdict::Redirect, code, ETHERNET + total_length as u64);
+            count(frame.context(), Verdict::Redirect, code, ETHERNET + total_length as u64);
             // SAFETY: the helper takes plain numbers; an interface that is gone makes the kernel drop and count the frame.
             (unsafe { bpf_redirect(ifindex, 0) }) as u32
         }
         None if outcome.passed() => {
-            count(Verdict::Pass, code, frame.length() as u64);
+            count(frame.context(), Verdict::Pass, code, frame.length() as u64);
             xdp_action::XDP_PASS
         }
         None => {
-            count(Verdict::Drop, code, frame.length() as u64);
+            count(frame.context(), Verdict::Drop, code, frame.length() as u64);
             xdp_action::XDP_DROP
         }
     }

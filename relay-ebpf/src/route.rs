@@ -1,6 +1,6 @@
 //! The kernel's answer to where a packet goes (`bpf_fib_lookup`).
 
-use core::mem::{size_of, zeroed};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
@@ -17,8 +17,8 @@ use relay_core::wire::ethernet::Stations;
 /// Asks the kernel for the route of a packet that is to be forwarded.
 #[inline(always)]
 pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
-    // SAFETY: all fields are plain numbers, for which zero is a value.
-    let mut parameters: Parameters = unsafe { zeroed() };
+    let mut storage = MaybeUninit::<Parameters>::uninit();
+    let parameters = zeroed(&mut storage);
     parameters.family = AF_INET;
     parameters.l4_protocol = query.protocol;
     parameters.__bindgen_anon_1.tot_len = query.total_length;
@@ -28,10 +28,10 @@ pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
     parameters.__bindgen_anon_4.ipv4_dst = query.destination.word();
     // SAFETY: the context is the kernel's, the parameters are whole and of the length given.
     let answer =
-        unsafe { bpf_fib_lookup(context.as_ptr(), &raw mut parameters, size_of::<Parameters>() as i32, 0) };
+        unsafe { bpf_fib_lookup(context.as_ptr(), &raw mut *parameters, size_of::<Parameters>() as i32, 0) };
     match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => {
-            Route::Hop { ifindex: parameters.ifindex, stations: stations(&parameters) }
+            Route::Hop { ifindex: parameters.ifindex, stations: stations(parameters) }
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour(NeighbourKey {
             ifindex: parameters.ifindex,
@@ -42,6 +42,23 @@ pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingDisabled,
         _ => Route::Unreachable,
     }
+}
+
+/// Zeroes the parameters where they are, word by word: zeroing or moving them as a whole becomes a loop, which the verifier
+/// refuses without CAP_PERFMON.
+#[inline(always)]
+fn zeroed(storage: &mut MaybeUninit<Parameters>) -> &mut Parameters {
+    const WORDS: usize = size_of::<Parameters>() / 8;
+    const { assert!(size_of::<Parameters>() == 8 * WORDS) };
+    let words = storage.as_mut_ptr().cast::<u64>();
+    for index in 0..WORDS {
+        // SAFETY: the parameters have this many words.
+        let word = unsafe { words.add(index) };
+        // SAFETY: as above; the stack of a BPF program is aligned to words.
+        unsafe { word.write_volatile(0) };
+    }
+    // SAFETY: all bytes are written, and all fields are plain numbers, for which zero is a value.
+    unsafe { storage.assume_init_mut() }
 }
 
 /// Both link-layer addresses, read in steps of two bytes: the kernel refuses wider reads that are not aligned on the stack.

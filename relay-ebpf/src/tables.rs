@@ -112,6 +112,6 @@ impl Tables for MapTables {
 
     #[inline(always)]
     fn tally(&self, tally: Tally) {
-        count::tally(tally);
+        count::tally(self.context.as_ptr().cast(), tally);
     }
 }

@@ -48,7 +48,7 @@ impl Clamp {
     /// Writes the segment size into the header at `tcp`.
     #[inline(always)]
     pub(super) fn write<F: Frame>(self, frame: &mut F, tcp: usize) -> Result<(), Reason> {
-        frame.write_pair(tcp + (self.at() & 63), self.new_bytes())
+        frame.store_pair(tcp + self.at(), self.new_bytes())
     }
 }
 
@@ -78,13 +78,14 @@ pub(super) fn of_syn<F: Frame, T: Tables>(
 #[inline(never)]
 fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> Option<Clamp> {
     let largest = tunnel_mtu.saturating_sub((2 * ipv4::LENGTH + TCP_LENGTH) as u16);
-    let end = TCP_LENGTH + (options as usize & 63);
+    let end = TCP_LENGTH + options as usize;
     let mut at = TCP_LENGTH;
     for _ in 0..MOST_OPTIONS {
         if at + 4 > end {
             return None;
         }
-        let [kind, length, high, low] = frame.read::<4>(tcp + (at & 63)).ok()?;
+        let [word] = frame.load_words(tcp + at).ok()?;
+        let [kind, length, high, low] = word.to_ne_bytes();
         if kind == OPTION_END {
             return None;
         }

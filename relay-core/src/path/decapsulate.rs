@@ -1,7 +1,7 @@
 //! Out of the tunnel: is the packet from a peer, and what does it hold?
 
 use relay_abi::endpoint::Kind;
-use relay_abi::{Image, Reason, Tally};
+use relay_abi::{Image, Reason};
 
 use super::parse::{IP, PAYLOAD, Packet, write_ethernet};
 use super::translate::Payload;
@@ -22,6 +22,8 @@ pub(super) struct Inner {
     pub(super) tos: u8,
     /// The peer that sent it.
     pub(super) peer: u16,
+    /// Bytes of the frame.
+    frame_length: usize,
 }
 
 /// Whether the packet is a tunnel packet for this relay.
@@ -49,7 +51,7 @@ pub(super) fn decapsulate<F: Frame>(frame: &F, image: &Image, packet: &Packet) -
     if !packet.ip.plain() {
         return Err(Reason::OuterOptions);
     }
-    validate::header(frame, packet)
+    let frame_length = validate::header(frame, packet)
         .map_err(|reason| if reason == Reason::Fragment { Reason::OuterFragment } else { reason })?;
     if (packet.ip.total_length() as usize) < 2 * ipv4::LENGTH {
         return Err(Reason::InnerTruncated);
@@ -57,7 +59,7 @@ pub(super) fn decapsulate<F: Frame>(frame: &F, image: &Image, packet: &Packet) -
     let ip = Header(frame.read_words(PAYLOAD)?);
     validate::inner(&ip, packet.ip.total_length() - ipv4::LENGTH as u16)?;
     let tos = ecn::decapsulate(ip.tos(), packet.ip.tos()).ok_or(Reason::EcnViolation)?;
-    Ok(Inner { ip, tos, peer: sender.index })
+    Ok(Inner { ip, tos, peer: sender.index, frame_length })
 }
 
 /// Sends the inner packet on, with the headers given in the place of its own and `payload` written behind them.
@@ -68,20 +70,16 @@ pub(super) fn deliver<F: Frame, T: Tables>(
     stations: &Stations,
     ifindex: u32,
     packet: &Packet,
-    inner: &Header,
+    inner: &Inner,
+    new: &Header,
     payload: &impl Payload,
     reason: Reason,
 ) -> Way {
-    let length = IP + inner.total_length() as usize;
-    if validate::trim(frame, length + ipv4::LENGTH)? {
-        tables.tally(Tally::PaddingTrimmed);
-    }
+    let length = PAYLOAD + new.total_length() as usize;
+    validate::trim(frame, tables, inner.frame_length, length)?;
     frame.shrink_head(ipv4::LENGTH as u16)?;
-    if !frame.holds(length) {
-        return Err(Reason::Internal);
-    }
     write_ethernet(frame, stations)?;
-    frame.write_words(IP, &inner.0)?;
+    frame.write_words(IP, &new.0)?;
     payload.write(frame, PAYLOAD)?;
     Ok(Outcome::sent_as(reason, ifindex, packet.ip.total_length()))
 }

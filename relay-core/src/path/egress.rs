@@ -32,7 +32,7 @@ pub fn egress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
         return if holds_icmp(frame) {
             apart(frame, tables, image, error_forward)
         } else {
-            forward(frame, tables, image, &packet).into()
+            apart(frame, tables, image, forward)
         };
     }
     if let Some(ports) = ports_of(frame, ip) {
@@ -63,7 +63,7 @@ fn forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet
     let payload = clamped(&transport, None);
     let (stations, ifindex) = way(backend)?;
     flow::learn(tables, globals, key, inner.peer);
-    deliver(frame, tables, stations, ifindex, packet, &new, &payload, Reason::ForwardDelivered)
+    deliver(frame, tables, stations, ifindex, packet, &inner, &new, &payload, Reason::ForwardDelivered)
 }
 
 /// An ICMP error out of the tunnel, about a packet of a backend: delivered if the flow it quotes lives (RFC 5927 section 4); it
@@ -91,7 +91,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     let payload = quote.translated(End::Source, endpoint, Be16::ZERO);
     let (stations, ifindex) = way(backend)?;
     tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, stations, ifindex, packet, &new, &payload, Reason::ForwardDelivered)
+    deliver(frame, tables, stations, ifindex, packet, &inner, &new, &payload, Reason::ForwardDelivered)
 }
 
 /// A packet of a backend's endpoint: to the ingress relay its flow came through.
@@ -101,7 +101,7 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     if frame.ingress_ifindex() != globals.edge_ifindex {
         return Err(Reason::WrongInterface);
     }
-    validate::header(frame, packet)?;
+    let frame_length = validate::header(frame, packet)?;
     let transport = transport(frame, PAYLOAD, ip)?;
     let ports = transport.ports;
     let key =
@@ -125,7 +125,17 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     let clamp = clamp::of_syn(frame, tables, PAYLOAD, &transport, globals);
     let inner = ip.forwarded(ip.tos(), ip.source(), ip.destination());
     let payload = clamped(&transport, clamp);
-    encapsulate(frame, tables, globals, peer, packet, &inner, &payload, Reason::ReturnEncapsulated)
+    encapsulate(
+        frame,
+        tables,
+        globals,
+        peer,
+        packet,
+        frame_length,
+        &inner,
+        &payload,
+        Reason::ReturnEncapsulated,
+    )
 }
 
 /// A packet of no backend's endpoint: for the kernel, but for errors about relayed packets and for what a host of the service must not
@@ -174,7 +184,7 @@ fn error_back<F: Frame, T: Tables>(
     from_server: bool,
 ) -> Way {
     let (globals, ip) = (&image.globals, &packet.ip);
-    validate::header(frame, packet)?;
+    let frame_length = validate::header(frame, packet)?;
     let foreign = if from_server { Reason::ServiceInitiated } else { Reason::NotAService };
     let quote: Quote = match quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?) {
         Err(Reason::IcmpQuoteInvalid) => return Err(foreign),
@@ -201,7 +211,17 @@ fn error_back<F: Frame, T: Tables>(
     let inner = ip.forwarded(ip.tos(), ip.source(), ip.destination());
     let payload = quote.translated(End::Destination, endpoint, Be16::ZERO);
     tables.tally(Tally::IcmpRelayed);
-    encapsulate(frame, tables, globals, peer, packet, &inner, &payload, Reason::ReturnEncapsulated)
+    encapsulate(
+        frame,
+        tables,
+        globals,
+        peer,
+        packet,
+        frame_length,
+        &inner,
+        &payload,
+        Reason::ReturnEncapsulated,
+    )
 }
 
 /// Whether packets from the tunnel are delivered to an endpoint of this kind.

@@ -1,7 +1,7 @@
 //! Into the tunnel: an outer IPv4 header in front of the packet (RFC 2003), and the way to the peer.
 
+use relay_abi::Reason;
 use relay_abi::image::{Globals, Peer};
-use relay_abi::{Reason, Tally};
 
 use super::parse::{IP, PAYLOAD, Packet, write_ethernet};
 use super::translate::Payload;
@@ -20,7 +20,7 @@ pub(super) const fn mtu(globals: &Globals) -> u16 {
     globals.tunnel_mtu.saturating_sub(OVERHEAD)
 }
 
-/// Sends the packet to the peer, with the header `inner` in the place of its own and `payload` written behind that.
+/// Sends the packet, in a frame of `frame_length` bytes, to the peer, with the header `inner` in the place of its own and `payload` written behind that.
 ///
 /// The outer header: DF set (RFC 2003 section 3.1), its own TTL and DSCP (pipe model, RFC 2983), the inner ECN field
 /// (normal mode, RFC 6040 section 4.1).
@@ -31,19 +31,14 @@ pub(super) fn encapsulate<F: Frame, T: Tables>(
     globals: &Globals,
     peer: &Peer,
     packet: &Packet,
+    frame_length: usize,
     inner: &Header,
     payload: &impl Payload,
     reason: Reason,
 ) -> Way {
-    let length = packet.frame_length();
     let outer = outer(globals, peer, inner);
-    if validate::trim(frame, length)? {
-        tables.tally(Tally::PaddingTrimmed);
-    }
+    validate::trim(frame, tables, frame_length, packet.frame_length())?;
     frame.grow_head(OVERHEAD)?;
-    if !frame.holds(PAYLOAD + length - IP) {
-        return Err(Reason::Internal);
-    }
     write_ethernet(frame, &peer.next_hop.stations)?;
     frame.write_words(IP, &outer.0)?;
     frame.write_words(PAYLOAD, &inner.0)?;

@@ -68,26 +68,72 @@ fn find<'set, T: Tables>(tables: &T, set: &'set FlowSet, key: FlowKey) -> Option
 fn insert<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) {
     let tick = tables.jiffies() >> globals.tick_shift;
     let Some(set) = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask)) else { return };
-    let mut victim = None;
-    let mut rank = 0;
+    let new = state(key, false, tick, through);
+    if let Some((flow, word)) = unused(tables, set) {
+        return replace(tables, flow, word, key, new, Tally::FlowCreated);
+    }
+    if let Some((flow, word)) = idle(tables, globals, set, tick) {
+        return replace(tables, flow, word, key, new, Tally::FlowDisplaced);
+    }
+    if let Some((flow, word)) = unanswered(tables, set, tick) {
+        return replace(tables, flow, word, key, new, Tally::FlowDisplaced);
+    }
+    let known = tables.spilled_flow(&key);
+    if known != Some(new) && !tables.spill_flow(&key, new) {
+        tables.tally(Tally::FlowUnrecorded);
+    } else if known.is_none() {
+        tables.tally(Tally::FlowSpilled);
+    }
+}
+
+/// A place where there never was a flow.
+#[inline(always)]
+fn unused<'set, T: Tables>(tables: &T, set: &'set FlowSet) -> Option<(&'set Flow, u64)> {
     for flow in &set.0 {
         let word = tables.load(&flow.state);
-        let new = rank_of(tables, globals, flow, word, tick);
-        if new > rank {
-            rank = new;
+        if word == 0 {
+            return Some((flow, word));
+        }
+    }
+    None
+}
+
+/// A flow that was not seen for longer than the configured time.
+#[inline(always)]
+fn idle<'set, T: Tables>(
+    tables: &T,
+    globals: &Globals,
+    set: &'set FlowSet,
+    tick: u64,
+) -> Option<(&'set Flow, u64)> {
+    for flow in &set.0 {
+        let word = tables.load(&flow.state);
+        if word != BUSY && age(word, tick) > globals.flow_idle_ticks as u64 {
+            return Some((flow, word));
+        }
+    }
+    None
+}
+
+/// The flow without an answer that was seen least recently.
+#[inline(always)]
+fn unanswered<'set, T: Tables>(tables: &T, set: &'set FlowSet, tick: u64) -> Option<(&'set Flow, u64)> {
+    const { assert!(BUSY & ANSWERED != 0) };
+    let mut victim = None;
+    let mut oldest = 0;
+    for flow in &set.0 {
+        let word = tables.load(&flow.state);
+        if word & ANSWERED == 0 && (victim.is_none() || age(word, tick) > oldest) {
+            oldest = age(word, tick);
             victim = Some((flow, word));
         }
     }
-    let new = state(key, false, tick, through);
-    let Some((flow, word)) = victim else {
-        let known = tables.spilled_flow(&key);
-        if known != Some(new) && !tables.spill_flow(&key, new) {
-            tables.tally(Tally::FlowUnrecorded);
-        } else if known.is_none() {
-            tables.tally(Tally::FlowSpilled);
-        }
-        return;
-    };
+    victim
+}
+
+/// Takes the place of a flow whose state word was `word`.
+#[inline(always)]
+fn replace<T: Tables>(tables: &T, flow: &Flow, word: u64, key: FlowKey, new: u64, tally: Tally) {
     if !tables.swap(&flow.state, word, BUSY) {
         // Another CPU took the place; this flow's next packet finds another.
         tables.tally(Tally::FlowUnrecorded);
@@ -95,27 +141,5 @@ fn insert<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) 
     }
     tables.store(&flow.addresses, key.addresses);
     tables.store(&flow.state, new);
-    tables.tally(if rank == EMPTY { Tally::FlowCreated } else { Tally::FlowDisplaced });
+    tables.tally(tally);
 }
-
-/// How gladly an entry is given up; 0: not at all.
-#[inline(always)]
-fn rank_of<T: Tables>(tables: &T, globals: &Globals, flow: &Flow, word: u64, tick: u64) -> u64 {
-    if word == BUSY {
-        return 0;
-    }
-    if tables.load(&flow.addresses) == 0 {
-        return EMPTY;
-    }
-    let idle = age(word, tick);
-    if idle > globals.flow_idle_ticks as u64 {
-        IDLE + idle
-    } else if word & ANSWERED == 0 {
-        1 + idle
-    } else {
-        0
-    }
-}
-
-const IDLE: u64 = 1 << 16;
-const EMPTY: u64 = 1 << 32;

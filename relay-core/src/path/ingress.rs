@@ -36,9 +36,9 @@ pub fn ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
     if let Some(ports) = ports_of(frame, ip) {
         let found = endpoint::port(image, ip.destination(), ports.destination(), ip.protocol());
         if found.kind == Kind::SERVICE {
-            return service(image, found.index)
-                .and_then(|service| forward(frame, tables, image, &packet, service))
-                .into();
+            return apart(frame, tables, image, |frame, tables, image, packet| {
+                forward(frame, tables, image, packet, service(image, found.index)?)
+            });
         }
     }
     apart(frame, tables, image, other)
@@ -54,7 +54,7 @@ fn forward<F: Frame, T: Tables>(
     service: &Service,
 ) -> Way {
     let (globals, ip) = (&image.globals, &packet.ip);
-    from_client(frame, image, packet)?;
+    let frame_length = from_client(frame, image, packet)?;
     let transport = transport(frame, PAYLOAD, ip)?;
     if ip.ttl() <= 1 {
         let error = IcmpError::time_exceeded(Reason::TtlExpired);
@@ -73,7 +73,7 @@ fn forward<F: Frame, T: Tables>(
     let ports = transport.ports.to_port(picked.port);
     let payload = translated(&transport, ip, &inner, ports, clamp);
     let reason = Reason::ForwardEncapsulated;
-    encapsulate(frame, tables, globals, picked.peer, packet, &inner, &payload, reason)
+    encapsulate(frame, tables, globals, picked.peer, packet, frame_length, &inner, &payload, reason)
 }
 
 /// A packet to no service: for the kernel, but for errors about relayed packets and for what can only be meant to hit a service.
@@ -117,7 +117,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     if found.kind != Kind::SERVICE || quote.ip.source() != ip.destination() {
         return Err(Reason::IcmpToKernel);
     }
-    from_client(frame, image, packet)?;
+    let frame_length = from_client(frame, image, packet)?;
     // No ICMP error about an ICMP error (RFC 1122 section 3.2.2).
     if ip.ttl() <= 1 {
         return Err(Reason::TtlExpired);
@@ -131,7 +131,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     let payload = quote.translated(End::Source, picked.address, picked.port);
     tables.tally(Tally::IcmpRelayed);
     let reason = Reason::ForwardEncapsulated;
-    encapsulate(frame, tables, &image.globals, picked.peer, packet, &inner, &payload, reason)
+    encapsulate(frame, tables, &image.globals, picked.peer, packet, frame_length, &inner, &payload, reason)
 }
 
 /// A packet out of the tunnel: an answer of the service, to its client.
@@ -150,7 +150,7 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     let ports = transport.ports.from_port(port);
     let payload = translated(&transport, ip, &new, ports, None);
     let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
-    deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
+    deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }
 
 /// An ICMP error out of the tunnel, about a client's packet: it seems to come from the VIP, whoever sent it, and quotes what the
@@ -174,7 +174,7 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
     let payload = quote.translated(End::Destination, vip, port);
     let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
     tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, &stations, ifindex, packet, &new, &payload, Reason::ReturnDelivered)
+    deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }
 
 /// Where a client's packet goes.
@@ -204,14 +204,15 @@ fn pick_path<'image>(
     Ok(Picked { address: backend.address, port: backend.port, peer })
 }
 
-/// Checks that the packet can come from a client.
+/// Checks that the packet can come from a client. Returns the length of the frame.
 #[inline(always)]
-fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<(), Reason> {
+fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<usize, Reason> {
     if frame.ingress_ifindex() != image.globals.edge_ifindex {
         return Err(Reason::WrongInterface);
     }
-    validate::header(frame, packet)?;
-    validate::client(image, &packet.ip)
+    let frame_length = validate::header(frame, packet)?;
+    validate::client(image, &packet.ip)?;
+    Ok(frame_length)
 }
 
 /// Checks that the packet can go to a client (BCP 38: a hacked service must not reach the relays).
@@ -227,11 +228,16 @@ fn to_client(image: &Image, ip: &Header) -> Result<(), Reason> {
 #[inline(always)]
 fn public(image: &Image, address: Ipv4, port: Be16, protocol: Protocol) -> Option<(Ipv4, Be16)> {
     let found = endpoint::port(image, address, port, protocol);
+    if found.kind != Kind::BACKEND && found.kind != Kind::SERVICE {
+        return None;
+    }
     let service = service(image, found.index).ok()?;
-    match found.kind {
-        Kind::BACKEND => Some((service.vip, service.port)),
-        Kind::SERVICE if service.translate == translate::NONE => Some((address, port)),
-        _ => None,
+    if found.kind == Kind::BACKEND {
+        Some((service.vip, service.port))
+    } else if service.translate == translate::NONE {
+        Some((address, port))
+    } else {
+        None
     }
 }
 

@@ -118,7 +118,7 @@ impl Payload for Rewrite {
         frame.write_words(at + TRANSPORT, &[self.ports.0])?;
         if let Some(checksum) = self.transport_checksum {
             let offset = if self.ip.protocol() == Protocol::UDP { UDP_CHECKSUM } else { TCP_CHECKSUM };
-            frame.write_pair(at + TRANSPORT + offset, checksum.0)?;
+            frame.store_pair(at + TRANSPORT + offset, checksum.0)?;
         }
         Ok(())
     }

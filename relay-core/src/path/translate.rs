@@ -7,14 +7,15 @@ use super::transport::Transport;
 use crate::Frame;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::Header;
-use crate::wire::transport::{Ports, TCP_CHECKSUM, UDP_CHECKSUM};
+use crate::wire::transport::{Ports, TCP_CHECKSUM};
 
 /// A transport header after translation.
 #[derive(Clone, Copy)]
 pub(super) struct Translated {
     ports: Ports,
     checksum: Be16,
-    udp: bool,
+    /// The length field of UDP; zero for TCP.
+    udp_length: [u8; 2],
     clamp: Option<Clamp>,
 }
 
@@ -39,7 +40,7 @@ pub(super) fn translated(
     } else {
         changes.update(transport.checksum())
     };
-    Translated { ports, checksum, udp: transport.udp(), clamp }
+    Translated { ports, checksum, udp_length: transport.udp_length(), clamp }
 }
 
 /// What is written over the payload of an IPv4 packet.
@@ -51,8 +52,14 @@ pub(super) trait Payload {
 impl Payload for Translated {
     #[inline(always)]
     fn write<F: Frame>(&self, frame: &mut F, at: usize) -> Result<(), Reason> {
+        // Written in different steps for UDP and TCP, so that the compiler does not make one write at a varying offset of them.
+        let [c0, c1] = self.checksum.0;
+        if self.udp_length != [0, 0] {
+            let [l0, l1] = self.udp_length;
+            return frame.write_words(at, &[self.ports.0, u32::from_ne_bytes([l0, l1, c0, c1])]);
+        }
         frame.write_words(at, &[self.ports.0])?;
-        frame.write_pair(at + if self.udp { UDP_CHECKSUM } else { TCP_CHECKSUM }, self.checksum.0)?;
+        frame.write_pair(at + TCP_CHECKSUM, [c0, c1])?;
         match &self.clamp {
             Some(clamp) => clamp.write(frame, at),
             None => Ok(()),

@@ -13,8 +13,8 @@ pub(super) struct Transport {
     pub(super) ports: Ports,
     /// The checksum field, as it stands in memory.
     checksum: u32,
-    /// 1 for UDP, 0 for TCP.
-    udp: u32,
+    /// The length field of UDP, as it stands in memory; zero for TCP, which has none.
+    udp_length: u32,
     /// Bytes of options of a TCP packet with the SYN flag, else 0.
     pub(super) syn_options: u32,
 }
@@ -29,7 +29,13 @@ impl Transport {
     /// Whether it is UDP, else TCP.
     #[inline(always)]
     pub(super) const fn udp(&self) -> bool {
-        self.udp != 0
+        self.udp_length != 0
+    }
+
+    /// The length field of UDP; zero for TCP.
+    #[inline(always)]
+    pub(super) const fn udp_length(&self) -> [u8; 2] {
+        (self.udp_length as u16).to_ne_bytes()
     }
 }
 
@@ -64,7 +70,7 @@ fn udp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
     Ok(Transport {
         ports: Ports(ports),
         checksum: u16::from_ne_bytes([s0, s1]) as u32,
-        udp: 1,
+        udp_length: u16::from_ne_bytes([l0, l1]) as u32,
         syn_options: 0,
     })
 }
@@ -82,5 +88,10 @@ fn tcp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
         return Err(Reason::TcpDataOffset);
     }
     let syn_options = if flags & TCP_SYN != 0 { (header - TCP_LENGTH) as u32 } else { 0 };
-    Ok(Transport { ports: Ports(ports), checksum: u16::from_ne_bytes([s0, s1]) as u32, udp: 0, syn_options })
+    Ok(Transport {
+        ports: Ports(ports),
+        checksum: u16::from_ne_bytes([s0, s1]) as u32,
+        udp_length: 0,
+        syn_options,
+    })
 }

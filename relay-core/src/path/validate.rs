@@ -1,20 +1,21 @@
 //! What must hold of an IPv4 header before the packet is relayed (RFC 1812 section 5.2.2 and 5.3.7).
 
-use relay_abi::{Image, Reason};
+use relay_abi::{Image, Reason, Tally};
 
 use super::endpoint;
-use super::parse::{IP, Packet};
-use crate::Frame;
+use super::parse::Packet;
 use crate::wire::ipv4::{self, Header, martian};
+use crate::{Frame, Tables};
 
-/// Checks the header of a packet to or from a service: plain, whole, intact.
+/// Checks the header of a packet to or from a service: plain, whole, intact. Returns the length of the frame, padding included.
 #[inline(always)]
-pub(super) fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<(), Reason> {
+pub(super) fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<usize, Reason> {
     let ip = &packet.ip;
     if !ip.plain() {
         return Err(Reason::IpOptions);
     }
-    if (ip.total_length() as usize) < ipv4::LENGTH || !frame.holds(packet.frame_length()) {
+    let length = frame.length();
+    if (ip.total_length() as usize) < ipv4::LENGTH || packet.frame_length() > length {
         return Err(Reason::IpTotalLength);
     }
     if !ip.intact() {
@@ -26,7 +27,7 @@ pub(super) fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<(), Reason>
     if packet.to_group {
         return Err(Reason::LinkMulticast);
     }
-    Ok(())
+    Ok(length)
 }
 
 /// Checks that a client can have sent the packet.
@@ -68,13 +69,17 @@ pub(super) fn inner(ip: &Header, available: u16) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Cuts off Ethernet padding behind `length` bytes; whether there was any.
+/// Cuts off Ethernet padding: what a frame of `frame_length` bytes has behind `length` bytes.
 #[inline(always)]
-pub(super) fn trim<F: Frame>(frame: &mut F, length: usize) -> Result<bool, Reason> {
-    debug_assert!(length >= IP);
-    if !frame.holds(length + 1) {
-        return Ok(false);
+pub(super) fn trim<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    frame_length: usize,
+    length: usize,
+) -> Result<(), Reason> {
+    if frame_length > length {
+        frame.trim(length)?;
+        tables.tally(Tally::PaddingTrimmed);
     }
-    frame.trim(length)?;
-    Ok(true)
+    Ok(())
 }

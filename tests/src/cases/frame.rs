@@ -67,10 +67,6 @@ impl Frame for MemFrame {
         self.ifindex
     }
 
-    fn holds(&self, length: usize) -> bool {
-        length <= self.end - self.start
-    }
-
     fn length(&self) -> usize {
         self.end - self.start
     }
@@ -90,6 +86,14 @@ impl Frame for MemFrame {
             *word = u32::from_ne_bytes(self.read(at + 4 * index)?);
         }
         Ok(words)
+    }
+
+    fn load_words<const N: usize>(&self, at: usize) -> Result<[u32; N], Reason> {
+        self.read_words(at)
+    }
+
+    fn store_pair(&mut self, at: usize, pair: [u8; 2]) -> Result<(), Reason> {
+        self.write_pair(at, pair)
     }
 
     fn write_pair(&mut self, at: usize, bytes: [u8; 2]) -> Result<(), Reason> {
@@ -117,7 +121,7 @@ impl Frame for MemFrame {
 
     fn shrink_head(&mut self, bytes: u16) -> Result<(), Reason> {
         // The kernel wants an Ethernet header to be left.
-        if !self.holds(usize::from(bytes) + 14) {
+        if self.length() < usize::from(bytes) + 14 {
             return Err(Reason::Internal);
         }
         let start = self.start + usize::from(bytes);
@@ -128,7 +132,7 @@ impl Frame for MemFrame {
     }
 
     fn trim(&mut self, length: usize) -> Result<(), Reason> {
-        if !self.can_trim || !self.holds(length) {
+        if !self.can_trim || self.length() < length {
             return Err(Reason::Internal);
         }
         self.room[self.start + length..self.end].fill(POISON);

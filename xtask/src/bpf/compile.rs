@@ -23,9 +23,14 @@ const PROFILE: &str = "bpf";
 
 /// v3 has 32-bit jumps and arithmetic (kernel 5.1). Misaligned access is legal in BPF, and byte-array headers would
 /// be read a byte at a time without it; said to the linker, which makes the code, because rustc warns of the name.
-/// BTF is what maps and verifier logs are named by.
-const CODE_GENERATION: &[&str] =
-    &["-Ctarget-cpu=v3", "-Clink-arg=--cpu-features=+allows-misaligned-mem-access", "-Clink-arg=--btf"];
+/// Stack slots are not shared: without CAP_PERFMON the verifier refuses a number where a pointer was. BTF is what maps and
+/// verifier logs are named by.
+const CODE_GENERATION: &[&str] = &[
+    "-Ctarget-cpu=v3",
+    "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+    "-Clink-arg=--llvm-args=--disable-ssc",
+    "-Clink-arg=--btf",
+];
 
 #[derive(Debug)]
 pub(crate) enum CompileError {
