@@ -233,7 +233,12 @@ fn refused(program: &str, error: &ProgramError) -> Failure {
     tracing::debug!("verifier log of program {program}:\n{log}");
     let failure = cannot(&format!("load the program {program}"), io_error);
     match verdict(&log) {
-        // The verifier's refusals are a defect of ours, not a missing permission, whatever their error code.
+        // What it only accepts of loaders that it trusts.
+        Some(why) if why.ends_with("prohibited for !root") => {
+            Failure::new(Exit::Permission, format!("{}: the verifier says: {why}", failure.message))
+                .hint("give it CAP_PERFMON as well; it is dropped once the program is loaded")
+        }
+        // Other refusals are a defect of ours, not a missing permission, whatever their error code.
         Some(why) => Failure::new(Exit::Failed, format!("{}: the verifier says: {why}", failure.message))
             .hint("please report it, with the output of `--log-level debug` and `uname -r`"),
         None => failure,
