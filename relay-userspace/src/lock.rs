@@ -4,9 +4,9 @@
 //! directory is locked as well, so that `unload` finds a running controller whatever state directory that one uses.
 //! Both are released by the kernel when the process ends, however it ends.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
@@ -18,12 +18,7 @@ pub struct Lock(#[expect(dead_code, reason = "holds the lock")] File);
 
 /// Locks a node by its file in the state directory.
 pub fn lock_node(state_directory: &Path, node: &str) -> Result<Lock, Failure> {
-    for directory in pins::missing_ancestors(state_directory) {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|error| Failure::io(format!("create {}", directory.display()), &error))?;
-    }
+    pins::create_private(state_directory)?;
     pins::require_private(state_directory)?;
     let path = state_directory.join(format!("{node}.lock"));
     let failed = |error: io::Error| Failure::io(format!("lock {}", path.display()), &error);

@@ -146,12 +146,7 @@ impl Pins {
     pub fn create(&self) -> Result<(), Failure> {
         let parent = self.directory.parent().unwrap_or(&self.directory);
         ensure_bpf_fs(parent)?;
-        for directory in missing_ancestors(&self.directory) {
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&directory)
-                .map_err(|error| Failure::io(format!("create {}", directory.display()), &error))?;
-        }
+        create_private(&self.directory)?;
         require_private(parent)?;
         require_private(&self.directory)
     }
@@ -221,8 +216,29 @@ fn exposure(metadata: &Metadata, own: u32) -> Option<String> {
     }
 }
 
+/// Makes a directory, and those above it that are missing, for us alone. What is there already is not examined.
+pub(crate) fn create_private(directory: &Path) -> Result<(), Failure> {
+    // Another node may be starting, or being unloaded and taking an empty directory above away.
+    let mut attempts = 3;
+    loop {
+        attempts -= 1;
+        match missing_ancestors(directory).iter().try_for_each(|path| create_one(path)) {
+            Err((_, error)) if error.kind() == io::ErrorKind::NotFound && attempts > 0 => {}
+            Err((path, error)) => return Err(Failure::io(format!("create {}", path.display()), &error)),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn create_one(path: &Path) -> Result<(), (PathBuf, io::Error)> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err((path.to_path_buf(), error)),
+        _ => Ok(()),
+    }
+}
+
 /// The directory and its ancestors that do not exist, outermost first.
-pub(crate) fn missing_ancestors(directory: &Path) -> Vec<PathBuf> {
+fn missing_ancestors(directory: &Path) -> Vec<PathBuf> {
     let mut missing: Vec<PathBuf> =
         directory.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
     missing.reverse();
@@ -242,6 +258,12 @@ fn ensure_bpf_fs(path: &Path) -> Result<(), Failure> {
     };
     if mount != Path::new(BPF_FS) {
         return Err(refused("so nothing can be pinned there".to_owned()));
+    }
+    // One at a time: a second mount would hide what the first one's owner has pinned.
+    let place = fs::File::open(mount).and_then(|place| place.lock().map(|()| place));
+    let _lock = place.map_err(|error| refused(format!("and {BPF_FS} cannot be locked: {error}")))?;
+    if on_bpf_fs(path)? {
+        return Ok(());
     }
     mount_bpf_fs().map_err(|error| refused(format!("and mounting one at {BPF_FS} failed: {error}")))?;
     tracing::info!("mounted a BPF filesystem at {BPF_FS}");
