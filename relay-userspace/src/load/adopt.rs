@@ -25,8 +25,8 @@ pub enum Found {
 pub struct Adopted {
     /// Seed of the flow table's placement.
     pub flow_seed: u64,
-    /// Number of the generation in force; 0 if that cannot be told.
-    pub generation: u64,
+    /// The image in force, if it can be told.
+    pub image: Option<Box<Image>>,
 }
 
 /// Examines the pins of a node. Removes what an interrupted start left; refuses what it must not touch.
@@ -48,7 +48,7 @@ pub(super) fn examine(pins: &Pins, role: u32, shapes: &Shapes) -> Result<Found, 
         let found = syscall::map_info(map.as_fd()).map_err(|error| unreadable(pins, name, &error))?;
         same_shape(name, &found, &shapes.map(name)?).map_err(|why| refuse(pins, &why))?;
     }
-    Ok(Found::Complete(Adopted { flow_seed: meta.flow_seed, generation: generation_in_force(pins) }))
+    Ok(Found::Complete(Adopted { flow_seed: meta.flow_seed, image: image_in_force(pins) }))
 }
 
 fn leftovers(pins: &Pins) -> Result<Found, Failure> {
@@ -104,11 +104,6 @@ fn same_shape(name: &str, found: &MapInfo, wanted: &MapInfo) -> Result<(), Strin
         ));
     }
     Err(format!("its map {name} has another shape ({found:?}, not {wanted:?})"))
-}
-
-/// The number of the image in force: adopted maps go on counting.
-fn generation_in_force(pins: &Pins) -> u64 {
-    image_in_force(pins).map_or(0, |image| image.globals.generation)
 }
 
 /// The image in force, if one is published and readable.

@@ -90,6 +90,17 @@ impl NextHopTable {
         self.ways.dedup();
     }
 
+    /// Takes over what an image in force says of a target: an address known to an earlier run is as good as one known to this
+    /// one, as long as the interface is the same.
+    pub fn remember(&mut self, facts: &Facts, address: Ipv4Addr, ifindex: u32, mac: MacBytes) {
+        for row in self.rows.iter_mut().filter(|row| row.target.address == address) {
+            let link = facts.link(&row.target.interface);
+            if link.is_some_and(|link| link.ifindex == ifindex) {
+                row.mac = Some(mac);
+            }
+        }
+    }
+
     /// Takes over the link-layer addresses of the neighbours.
     pub fn refresh(&mut self, facts: &Facts) {
         for row in &mut self.rows {
@@ -280,6 +291,17 @@ mod tests {
         facts.apply(&Event::Link(link(9, "eth1")));
         let hop = *table.resolved(&facts).get(PEER).unwrap();
         assert_eq!((hop.ifindex, hop.destination_mac, hop.source_mac), (9, OLD, [2, 0, 0, 0, 1, 9]));
+    }
+
+    #[test]
+    fn what_an_earlier_run_knew_stays_in_use_on_the_same_interface() {
+        let (facts, resolved) = start();
+        let target = resolved.rows[0].target.clone();
+        for (ifindex, expected) in [(3, Some(NEW)), (2, None), (0, None)] {
+            let mut table = NextHopTable::new(vec![target.clone()]);
+            table.remember(&facts, PEER, ifindex, NEW);
+            assert_eq!(mac_of(&table, &facts), expected);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use relay_abi::limits;
+use relay_abi::{Image, limits};
 
 use super::{Relay, plan};
 use crate::compile;
@@ -10,7 +10,7 @@ use crate::config::valid::{Config, Role};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::jiffies;
-use crate::load::{self, Found, Maps, Served};
+use crate::load::{self, Adopted, Found, Maps, Served};
 use crate::lock;
 use crate::neighbours::{Clients, Facts, MissLimit, NextHopTable};
 use crate::netlink::Netlink;
@@ -37,12 +37,15 @@ impl Relay {
         load::refuse_foreign(&pins, &wanted)?;
 
         let mut hops = Hops { facts, table: NextHopTable::new(plan::targets(&config)) };
-        hops.resolve_all(&config, &mut netlink).await;
-
         let (flow_seed, generation) = match &found {
-            Found::Complete(adopted) => (adopted.flow_seed, adopted.generation + 1),
+            Found::Complete(Adopted { flow_seed, image: Some(image) }) => {
+                hops.remember(image);
+                (*flow_seed, image.globals.generation + 1)
+            }
+            Found::Complete(Adopted { flow_seed, image: None }) => (*flow_seed, 1),
             Found::Nothing => (random_seed()?, 1),
         };
+        hops.resolve_all(&config, &mut netlink).await;
         let Hops { facts, table } = hops;
         let links =
             facts.links(plan::edge(&config), &config.tunnel.interface, jiffies_per_second).unwrap_or(links);
@@ -100,6 +103,16 @@ struct Hops {
 }
 
 impl Hops {
+    /// Takes over the next hops of the image in force.
+    fn remember(&mut self, image: &Image) {
+        let peers = image.peers.iter().map(|peer| (peer.address, &peer.next_hop));
+        let backends = image.backends.iter().map(|backend| (backend.address, &backend.next_hop));
+        for (address, hop) in peers.chain(backends).filter(|(_, hop)| hop.ifindex != 0) {
+            let [[a, b, c, d], [e, f, ..], _] = hop.stations.map(u32::to_ne_bytes);
+            self.table.remember(&self.facts, address.0.into(), hop.ifindex, [a, b, c, d, e, f]);
+        }
+    }
+
     /// Finds out the next hops, waiting a while for those that do not answer at once.
     async fn resolve_all(&mut self, config: &Config, netlink: &mut Netlink) {
         let deadline = Instant::now() + FIRST_RESOLUTION;
