@@ -104,7 +104,7 @@ reasons! {
     68 => WrongInterface, "wrong_interface", Drop, "A packet to or from a service came in on the tunnel interface, where neither clients nor backends are.";
 
     // Dropped: ICMP errors about relayed packets.
-    80 => IcmpQuoteInvalid, "icmp_quote_invalid", Drop, "The packet quoted in an ICMP error is not one the relay could have sent (options, fragment, protocol).";
+    80 => IcmpQuoteInvalid, "icmp_quote_invalid", Drop, "The packet quoted in an ICMP error is not one the relay could have sent (options, fragment, protocol), or extensions behind it could show the service's side to a client (RFC 4884, RFC 5837).";
     81 => IcmpQuoteUnknown, "icmp_quote_unknown", Drop, "The packet quoted in an ICMP error belongs to no service or no live flow (RFC 5927 section 4).";
     82 => IcmpMtuTooSmall, "icmp_mtu_too_small", Drop, "An ICMP Fragmentation Needed names an MTU below 68 (RFC 1191 section 3).";
 

@@ -9,7 +9,7 @@ use super::decapsulate::{INNER_PAYLOAD, decapsulate, deliver, holds_icmp, tunnel
 use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
 use super::parse::{PAYLOAD, Packet, parse};
-use super::quote::{End, Quote, message, quote};
+use super::quote::{End, Quote, extended, message, quote};
 use super::translate::translated;
 use super::transport::{ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, pick, route, validate};
@@ -164,6 +164,9 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
         return Err(Reason::InnerProtocol);
     }
     let quote: Quote = quote(frame, INNER_PAYLOAD, ip, message)?;
+    if extended(frame, INNER_PAYLOAD)? {
+        return Err(Reason::IcmpQuoteInvalid);
+    }
     let (vip, port) = public(image, quote.ip.destination(), quote.ports.destination(), quote.ip.protocol())
         .ok_or(Reason::IcmpQuoteUnknown)?;
     if quote.ip.source() != ip.destination() {

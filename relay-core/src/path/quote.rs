@@ -83,6 +83,14 @@ pub(super) fn quote<F: Frame>(
     Ok(Quote { checksum: Be16([s0, s1]), ip, ports: Ports(ports), transport_checksum })
 }
 
+/// Whether the ICMP error at `at` has extensions behind its quote (RFC 4884): they can name interfaces and addresses of whoever
+/// wrote it (RFC 5837).
+#[inline(always)]
+pub(super) fn extended<F: Frame>(frame: &F, at: usize) -> Result<bool, Reason> {
+    let [length] = frame.read::<1>(at + icmp::EXTENDED)?;
+    Ok(length != 0)
+}
+
 impl Quote {
     /// Translates one end of the quoted packet; a port of zero stays.
     #[inline(always)]

@@ -2,6 +2,8 @@
 
 /// Bytes of an ICMP error before the packet it quotes.
 pub const LENGTH: usize = 8;
+/// Offset of the length of the quote in an ICMP error that has extensions behind it, in words; else zero (RFC 4884 section 3).
+pub const EXTENDED: usize = 5;
 /// Bytes of the quoted transport header that every ICMP error holds (RFC 792).
 pub const QUOTED_TRANSPORT: usize = 8;
 /// Smallest MTU a path can have (RFC 791, RFC 1191 section 3).
