@@ -140,6 +140,8 @@ impl Tables for MemTables {
         };
         let next_hop = match entry.way {
             Way::Unreachable | Way::Prohibited => return Route::Unreachable,
+            // The kernel forwards nothing to a link's broadcast address.
+            Way::Link if broadcast(destination, entry.network) => return Route::Unreachable,
             Way::Link => destination,
             Way::Through(gateway) => named(gateway),
         };
@@ -174,6 +176,11 @@ impl Tables for MemTables {
 fn within(address: Ipv4Addr, (network, bits): ([u8; 4], u8)) -> bool {
     let mask = u32::MAX << (32 - u32::from(bits));
     (address.to_bits() ^ Ipv4Addr::from(network).to_bits()) & mask == 0
+}
+
+fn broadcast(address: Ipv4Addr, (_, bits): ([u8; 4], u8)) -> bool {
+    let host = u32::MAX >> bits;
+    address.to_bits() & host == host
 }
 
 fn named(name: &str) -> Ipv4Addr {
