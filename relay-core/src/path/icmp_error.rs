@@ -77,7 +77,8 @@ pub(super) fn answer<F: Frame, T: Tables>(
         Ok(packet) => packet,
         Err(reason) => return Outcome::dropped(reason),
     };
-    if !token::take(tables, &image.globals, packet.ip.source()) {
+    // An interface without an address has nobody to speak for it.
+    if source == Ipv4::ZERO || !token::take(tables, &image.globals, packet.ip.source()) {
         return error.silent();
     }
     match write(frame, &packet, error, source) {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use relay_abi::{Image, maps};
+use relay_abi::{Image, Ipv4, maps};
 use relay_userspace::compile::{Link, Links, NextHops, ResolvedHop, compile};
 use relay_userspace::config::valid::{Config, Role};
 use relay_userspace::config::{Secrets, examine_bytes};
@@ -42,6 +42,8 @@ pub struct With {
     pub no_backends: bool,
     /// No egress relay reaches any backend.
     pub no_reach: bool,
+    /// The edge interface has no address.
+    pub unnumbered: bool,
     /// Nothing was published yet.
     pub unconfigured: bool,
     /// The kernel does not forward on the edge interface.
@@ -94,6 +96,9 @@ impl Relay {
         let mut image =
             compile(&config, &links(&config, with, machine), &hops(&config, with, machine)?, FLOW_SEED, 1)
                 .map_err(|error| anyhow!("compile the relay {name}: {error}"))?;
+        if with.unnumbered {
+            image.globals.edge_address = Ipv4::ZERO;
+        }
         if with.no_backends {
             image.services.iter_mut().for_each(|service| service.ring_length = 0);
         }
