@@ -133,7 +133,7 @@ reasons! {
     113 => ReturnTtlExpired, "return_ttl_expired", Drop, "The TTL of a packet of the service ended here.";
     114 => NoRoute, "no_route", Drop, "The kernel has no route to the client, or one that says unreachable or prohibited.";
     115 => NoNeighbour, "no_neighbour", Drop, "The next hop towards the client is not resolved; the controller has been asked to resolve it.";
-    116 => ForwardingDisabled, "forwarding_disabled", Drop, "Forwarding is switched off on the public interface, so that the kernel does not look up routes (net.ipv4.conf.<interface>.forwarding).";
+    116 => ForwardingDisabled, "forwarding_disabled", Drop, "Forwarding is switched off on the loopback interface, about which the kernel is asked for the ways to clients (net.ipv4.conf.lo.forwarding).";
     117 => ClientLinkMtu, "client_link_mtu", Drop, "The packet is larger than the MTU of the route to the client.";
 
     // Dropped: what should not happen.

@@ -57,8 +57,6 @@ pub trait Tables {
 /// A question to the kernel's routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteQuery {
-    /// Interface whose policy rules and forwarding switch apply.
-    pub ifindex: u32,
     /// Source address.
     pub source: Ipv4,
     /// Destination address.

@@ -22,7 +22,7 @@ pub(crate) fn route(context: &XdpContext, query: &RouteQuery) -> Route {
     parameters.family = AF_INET;
     parameters.l4_protocol = query.protocol;
     parameters.__bindgen_anon_1.tot_len = query.total_length;
-    parameters.ifindex = query.ifindex;
+    parameters.ifindex = LOOPBACK;
     parameters.__bindgen_anon_2.tos = query.tos;
     parameters.__bindgen_anon_3.ipv4_src = query.source.word();
     parameters.__bindgen_anon_4.ipv4_dst = query.destination.word();
@@ -83,3 +83,7 @@ fn join(first: u16, second: u16) -> u32 {
 }
 
 const AF_INET: u8 = 2;
+
+/// The loopback interface, which has this index in every network namespace. The kernel answers only for an interface that
+/// forwards: asked about this one, no other has to, and the kernel routes nothing past the relay.
+const LOOPBACK: u32 = 1;

@@ -1,6 +1,7 @@
 //! Facts about this machine that no netlink message carries.
 
 use std::ffi::CStr;
+use std::fs;
 use std::io;
 
 use crate::exit::{Exit, Failure};
@@ -43,12 +44,17 @@ pub(crate) fn kernel_suffices(release: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_KERNEL
 }
 
-/// Whether the kernel would forward what arrives on an interface; without it, it tells XDP no routes.
-#[must_use]
-pub fn forwards(interface: &str) -> bool {
-    let setting = format!("/proc/sys/net/ipv4/conf/{interface}/forwarding");
-    // When it cannot be read, nothing is known to be wrong.
-    std::fs::read_to_string(setting).map_or(true, |value| value.trim() != "0")
+/// Lets XDP ask the kernel for routes, which it answers only for an interface that forwards: the program asks about the
+/// loopback interface, where nothing comes in, so that no other interface has to forward. True if that changed something.
+///
+/// # Errors
+/// Where the setting can be neither found on nor switched on.
+pub fn let_routes_be_asked() -> io::Result<bool> {
+    const SETTING: &str = "/proc/sys/net/ipv4/conf/lo/forwarding";
+    if fs::read_to_string(SETTING)?.trim() != "0" {
+        return Ok(false);
+    }
+    fs::write(SETTING, "1").map(|()| true)
 }
 
 #[cfg(test)]

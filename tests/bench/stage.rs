@@ -32,7 +32,7 @@ impl Stage {
         ip(&["address", "add", &format!("{LOCAL}/24"), "dev", NEAR])?;
         ip(&["address", "add", &format!("{VIP}/32"), "dev", NEAR])?;
         ip(&["route", "add", "198.18.0.0/15", "via", &PEER.to_string()])?;
-        fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch forwarding on")?;
+        fs::write("/proc/sys/net/ipv4/conf/lo/forwarding", "1").context("cannot let routes be asked for")?;
         let far_mac = mac(FAR)?;
         let text = far_mac.map(|byte| format!("{byte:02x}")).join(":");
         for neighbour in [PEER, BACKEND] {

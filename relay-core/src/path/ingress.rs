@@ -149,7 +149,7 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     let new = ip.forwarded(inner.tos, vip, ip.destination());
     let ports = transport.ports.from_port(port);
     let payload = translated(&transport, ip, &new, ports, None);
-    let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
+    let (ifindex, stations) = route::to_client(tables, &new)?;
     deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }
 
@@ -175,7 +175,7 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
     to_client(image, ip)?;
     let new = ip.forwarded(inner.tos, vip, ip.destination());
     let payload = quote.translated(End::Destination, vip, port);
-    let (ifindex, stations) = route::to_client(tables, &image.globals, &new)?;
+    let (ifindex, stations) = route::to_client(tables, &new)?;
     tables.tally(Tally::IcmpRelayed);
     deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }

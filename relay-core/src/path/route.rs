@@ -4,7 +4,6 @@
 //! the last known address bridges the gap, and the controller is asked to resolve the next hop anew.
 
 use relay_abi::bucket::Bucket;
-use relay_abi::image::Globals;
 use relay_abi::limits::{ICMP_BUCKETS, REPORT_BUCKETS};
 use relay_abi::neighbour::NeighbourKey;
 use relay_abi::{Reason, Tally};
@@ -16,13 +15,8 @@ use crate::wire::ipv4::Header;
 
 /// Interface and link-layer addresses on the way of a packet to its client.
 #[inline(always)]
-pub(super) fn to_client<T: Tables>(
-    tables: &T,
-    globals: &Globals,
-    ip: &Header,
-) -> Result<(u32, Stations), Reason> {
+pub(super) fn to_client<T: Tables>(tables: &T, ip: &Header) -> Result<(u32, Stations), Reason> {
     let query = RouteQuery {
-        ifindex: globals.edge_ifindex,
         source: ip.source(),
         destination: ip.destination(),
         total_length: ip.total_length(),

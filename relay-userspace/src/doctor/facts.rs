@@ -63,6 +63,8 @@ pub struct Relay {
     pub addresses: Vec<Address>,
     /// `net.ipv4.conf.all`.
     pub all: Settings,
+    /// `net.ipv4.conf.lo`.
+    pub loopback: Settings,
     /// The relays of the other tier.
     pub peers: Vec<Reach>,
     /// The backends of an egress relay.

@@ -75,6 +75,7 @@ fn relay(config: Config, sending: Sending) -> Result<Relay, Failure> {
     let mut relay = Relay {
         running: running(&config),
         all: settings("all"),
+        loopback: settings("lo"),
         peers: Vec::new(),
         backends: Vec::new(),
         config,

@@ -19,6 +19,7 @@ pub(super) fn check(relay: &Relay) -> Vec<Finding> {
     findings.extend(service_address(relay));
     findings.extend(sizes(relay));
     findings.extend(vips(relay));
+    findings.extend(routes(relay));
     for link in &relay.links {
         if let Some(found) = &link.found {
             findings.extend(settings(relay, link, found));
@@ -183,28 +184,32 @@ fn settings(relay: &Relay, link: &Link, found: &Found) -> Vec<Finding> {
     } else {
         findings.push(Finding::ok("rp_filter", name, "not strict"));
     }
-    findings.push(if link.key == "public" { forwarding(name, *own) } else { bypass(name, *own) });
+    findings.push(bypass(name, *own));
     findings.extend(redirects(name, *own, *all));
     findings
 }
 
-fn forwarding(name: &str, own: Settings) -> Finding {
-    if own.forwarding {
-        return Finding::ok(
-            "forwarding",
-            name,
-            "on: the kernel looks up the ways to clients (and routes what is not relayed; a firewall can drop that)",
-        );
+/// The program of an ingress relay asks the kernel for the ways to clients, about the loopback interface, which must forward.
+fn routes(relay: &Relay) -> Option<Finding> {
+    if !matches!(relay.config.role, Role::Ingress(_)) {
+        return None;
     }
-    Finding::fail(
-        "forwarding",
-        name,
-        "off: the kernel does not look up the ways to clients, every answer to them is dropped (reason forwarding_disabled)",
-        format!("sysctl -w {}=1", key(name, "forwarding")),
-    )
+    Some(if relay.loopback.forwarding {
+        Finding::ok("routes", "lo", "forwarding is on: the kernel tells the program the ways to clients")
+    } else if relay.running.programs.is_empty() {
+        Finding::ok("routes", "lo", "forwarding is off: run switches it on")
+    } else {
+        Finding::fail(
+            "routes",
+            "lo",
+            "forwarding is off: the kernel tells no ways to clients, every answer to them is dropped (reason \
+             forwarding_disabled)",
+            "sysctl -w net.ipv4.conf.lo.forwarding=1",
+        )
+    })
 }
 
-/// Away from the clients nothing needs the kernel to route.
+/// Nothing needs the kernel to route between the interfaces.
 fn bypass(name: &str, own: Settings) -> Finding {
     if !own.forwarding {
         return Finding::ok("forwarding", name, "off: nothing goes past the relay");
@@ -212,7 +217,8 @@ fn bypass(name: &str, own: Settings) -> Finding {
     Finding::warn(
         "forwarding",
         name,
-        "on: while no program is attached the kernel routes packets past the relay, and shows the addresses it hides",
+        "on: the kernel routes what is not relayed, and everything while no program is attached, and so can show the addresses \
+         the relay hides",
         format!("sysctl -w {}=0", key(name, "forwarding")),
     )
 }

@@ -115,13 +115,15 @@ fn strict_source_checks_are_worth_a_warning() {
 }
 
 #[test]
-fn forwarding_is_needed_at_the_public_interface_and_nowhere_else() {
-    failed("forwarding", "sysctl -w net.ipv4.conf.eth0.forwarding=1", |relay| {
-        link(relay, 0).settings.forwarding = false;
+fn forwarding_is_needed_at_the_loopback_interface_and_nowhere_else() {
+    failed("routes", "sysctl -w net.ipv4.conf.lo.forwarding=1", |relay| {
+        relay.loopback.forwarding = false;
+        relay.running.programs = vec![7];
     });
     let off = "sysctl -w net.ipv4.conf.eth1.forwarding=0";
     warned("forwarding", off, |relay| link(relay, 1).settings.forwarding = true);
     let off = "sysctl -w net.ipv4.conf.eth0.forwarding=0";
+    warned("forwarding", off, |relay| link(relay, 0).settings.forwarding = true);
     expect(Level::Warn, "forwarding", off, sample::egress(), |relay| {
         link(relay, 0).settings.forwarding = true
     });
@@ -133,7 +135,7 @@ fn redirects_are_worth_a_warning_where_they_are_in_force() {
     warned("send_redirects", send, |relay| link(relay, 0).settings.send_redirects = true);
     warned("send_redirects", "conf.all.send_redirects=0", |relay| relay.all.send_redirects = true);
     let mut relay = sample::ingress();
-    link(&mut relay, 0).settings.accept_redirects = true;
+    link(&mut relay, 0).settings = Settings { accept_redirects: true, forwarding: true, ..Settings::default() };
     assert_eq!(find(&relay, "accept_redirects").unwrap().level, Level::Ok);
     relay.all.accept_redirects = true;
     assert_eq!(find(&relay, "accept_redirects").unwrap().level, Level::Warn);

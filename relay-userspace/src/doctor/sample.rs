@@ -53,7 +53,7 @@ fn link(key: &'static str, ifindex: u32, name: &str, mtu: u32) -> Link {
     };
     let offloads =
         Offloads { driver: "veth".into(), tx_checksum: false, rx_vlan: false, lro: false, gro: true };
-    let settings = Settings { forwarding: key == "public", ..Settings::default() };
+    let settings = Settings::default();
     let found = Found {
         interface,
         offloads: Some(offloads),
@@ -86,6 +86,7 @@ fn relay(config: Config, key: &'static str) -> Relay {
             address(3, LOCAL, 24),
         ],
         all: Settings::default(),
+        loopback: Settings { forwarding: true, ..Settings::default() },
         peers: vec![Reach { echo: Some(Echo { small: true, full: true }), ..reach("other", PEER, 3) }],
         backends: Vec::new(),
         running: Running::default(),

@@ -171,11 +171,17 @@ fn check_links(config: &Config, facts: &Facts, jiffies_per_second: u32) -> Resul
             tracing::warn!("interface {interface} is down or has no carrier");
         }
     }
-    if matches!(config.role, Role::Ingress(_)) && !host::forwards(plan::edge(config)) {
-        tracing::warn!(
-            "forwarding is off on {0}, so nothing returns to clients: sysctl -w net.ipv4.conf.{0}.forwarding=1",
-            plan::edge(config)
-        );
+    if matches!(config.role, Role::Ingress(_)) {
+        match host::let_routes_be_asked() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(
+                "switched net.ipv4.conf.lo.forwarding on: XDP asks the kernel for routes through it"
+            ),
+            Err(error) => tracing::warn!(
+                "net.ipv4.conf.lo.forwarding is off and cannot be switched on ({error}), so nothing returns to clients: \
+                 sysctl -w net.ipv4.conf.lo.forwarding=1"
+            ),
+        }
     }
     if !facts.owns(config.tunnel.local) {
         tracing::warn!(

@@ -30,9 +30,10 @@ pub(super) fn wire_up(topology: &Topology) -> Result<()> {
         words.extend(route.text.split_whitespace());
         topology.at(route.place)?.ip(&words)?;
     }
-    for place in [Place::ClientRouter, Place::Ingress, Place::Egress, Place::ServiceRouter] {
+    // Relays do not route, unless a test asks for it: what is not relayed goes nowhere.
+    let relays = [Place::Ingress, Place::Egress].into_iter().filter(|_| topology.options.open_routing);
+    for place in [Place::ClientRouter, Place::ServiceRouter].into_iter().chain(relays) {
         if topology.has(place) {
-            // Relays as well: bpf_fib_lookup refuses where the device of arrival does not forward.
             topology.at(place)?.sysctl("net/ipv4/ip_forward", "1")?;
             topology.at(place)?.sysctl("net/ipv4/conf/all/send_redirects", "0")?;
         }

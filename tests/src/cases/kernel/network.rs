@@ -50,9 +50,9 @@ pub(super) fn enter() -> Result<()> {
     set_forwarding(true)
 }
 
-/// Whether the kernel forwards what comes in on the edge.
+/// Whether the kernel answers for the loopback interface, about which the program asks for routes. No other interface forwards.
 pub(super) fn set_forwarding(on: bool) -> Result<()> {
-    set(&format!("net/ipv4/conf/{EDGE}/forwarding"), if on { "1" } else { "0" })
+    set("net/ipv4/conf/lo/forwarding", if on { "1" } else { "0" })
 }
 
 /// Index of an interface in the thread's namespace.
