@@ -146,8 +146,9 @@ impl Pins {
     pub fn create(&self) -> Result<(), Failure> {
         let parent = self.directory.parent().unwrap_or(&self.directory);
         ensure_bpf_fs(parent)?;
-        create_private(&self.directory)?;
+        create_private(parent)?;
         require_private(parent)?;
+        create_private(&self.directory)?;
         require_private(&self.directory)
     }
 

@@ -14,7 +14,7 @@ use crate::command::table::Table;
 use crate::exit::{Exit, Failure};
 use crate::inspect::{Interface, Kernel};
 use crate::lock;
-use crate::pinned::{Node, Occupancy, Selection};
+use crate::pinned::{Node, Occupancy, PinnedLink, Selection};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,6 +64,8 @@ struct State {
     uptime_seconds: u64,
     controller: Controller,
     tunnel: Tunnel,
+    /// False: the interfaces are in another network namespace, where nothing can be said of them from here.
+    in_this_network_namespace: bool,
     interfaces: Vec<Attachment>,
     peers: Vec<Peer>,
     services: Vec<ServiceRow>,
@@ -148,7 +150,8 @@ struct MapRow {
 impl State {
     fn of(node: &Node) -> Result<Self, Failure> {
         let image = node.image()?;
-        let interfaces = interfaces()?;
+        let links = node.links()?;
+        let (here, interfaces) = seen_by(&links, interfaces()?);
         let egress = node.role() == "egress";
         let created = node.meta().created_seconds;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -167,7 +170,8 @@ impl State {
             uptime_seconds: now.saturating_sub(created),
             controller: Controller { running: pid.is_some(), pid },
             tunnel: Tunnel { local: address(image.globals.tunnel_address), mtu: image.globals.tunnel_mtu },
-            interfaces: attachments(node, &interfaces)?,
+            in_this_network_namespace: here,
+            interfaces: attachments(links, &interfaces),
             peers: peers(&image, &interfaces),
             services: services(&image, egress),
             backends: backends(&image, egress, &interfaces),
@@ -202,6 +206,11 @@ impl State {
                 flows.spilled_entries,
                 flows.spill_capacity_entries,
             ));
+        }
+        if !self.in_this_network_namespace {
+            text.push_str(
+                "interfaces  in another network namespace; to see them: nsenter --net=FILE xdp-relay status\n",
+            );
         }
         let mut add = |table: Table| {
             text.push('\n');
@@ -280,8 +289,29 @@ fn interfaces() -> Result<Vec<Interface>, Failure> {
         .map_err(|error| Failure::io("ask the kernel for its interfaces", &error))
 }
 
-fn attachments(node: &Node, interfaces: &[Interface]) -> Result<Vec<Attachment>, Failure> {
-    let row = |link: crate::pinned::PinnedLink| {
+/// Whether the relay's interfaces are in this network namespace, and the interfaces by which to name what has an index.
+/// The same index means another interface in another namespace.
+fn seen_by(links: &[PinnedLink], ours: Vec<Interface>) -> (bool, Vec<Interface>) {
+    let attached = || links.iter().filter(|link| link.ifindex != 0);
+    let here = attached().next().is_none()
+        || attached().any(|link| {
+            let found = ours.iter().find(|interface| interface.ifindex == link.ifindex);
+            let xdp = found.and_then(|interface| interface.xdp);
+            xdp.is_some_and(|xdp| xdp.program_id == link.program_id)
+        });
+    if here {
+        return (true, ours);
+    }
+    let named = |link: &PinnedLink| Interface {
+        ifindex: link.ifindex,
+        name: link.interface.clone(),
+        ..Interface::default()
+    };
+    (false, attached().map(named).collect())
+}
+
+fn attachments(links: Vec<PinnedLink>, interfaces: &[Interface]) -> Vec<Attachment> {
+    let row = |link: PinnedLink| {
         let interface = interfaces.iter().find(|interface| interface.ifindex == link.ifindex);
         let xdp = interface.and_then(|interface| interface.xdp);
         Attachment {
@@ -293,7 +323,7 @@ fn attachments(node: &Node, interfaces: &[Interface]) -> Result<Vec<Attachment>,
             up: interface.is_some_and(|interface| interface.up && interface.carrier),
         }
     };
-    Ok(node.links()?.into_iter().map(row).collect())
+    links.into_iter().map(row).collect()
 }
 
 fn peers(image: &Image, interfaces: &[Interface]) -> Vec<Peer> {
@@ -411,6 +441,16 @@ mod tests {
         assert_eq!(peers[0].hop.text(), "02:00:00:00:00:07 on eth1");
         assert_eq!(peers[1].hop.text(), "not resolved");
         assert_eq!(Hop::of(&image().peers[0].next_hop, &[]).interface.unwrap(), "#3");
+    }
+
+    #[test]
+    fn interfaces_of_another_namespace_are_not_taken_for_ours() {
+        let link = |ifindex| PinnedLink { interface: "eth1".into(), ifindex, program_id: 7 };
+        let other = Interface { ifindex: 3, name: "wrong".into(), ..Interface::default() };
+        let (here, seen) = seen_by(&[link(3)], vec![other.clone()]);
+        assert_eq!((here, seen.len(), seen[0].name.as_str()), (false, 1, "eth1"));
+        // The interface is gone, so nothing is attached anywhere.
+        assert!(seen_by(&[link(0)], vec![other]).0);
     }
 
     #[test]
