@@ -40,7 +40,9 @@ fn unknown_zero(context: *mut xdp_md) -> usize {
     // SAFETY: the kernel hands a valid context to the program.
     let field = unsafe { &raw const (*context).ingress_ifindex };
     // SAFETY: as above; volatile, so that the compiler does not know it either.
-    let (first, second) = unsafe { (field.read_volatile(), field.read_volatile()) };
+    let first = unsafe { field.read_volatile() };
+    // SAFETY: as above.
+    let second = unsafe { field.read_volatile() };
     (first ^ second) as usize
 }
 

@@ -63,6 +63,10 @@ pub(super) fn decapsulate<F: Frame>(frame: &F, image: &Image, packet: &Packet) -
 }
 
 /// Sends the inner packet on, with the headers given in the place of its own and `payload` written behind them.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "gathered in a struct they would take stack, of which BPF has 512 bytes"
+)]
 #[inline(always)]
 pub(super) fn deliver<F: Frame, T: Tables>(
     frame: &mut F,

@@ -91,7 +91,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     let payload = quote.translated(End::Source, endpoint, Be16::ZERO);
     let (stations, ifindex) = way(backend)?;
     tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, stations, ifindex, packet, &inner, &new, &payload, Reason::ForwardDelivered)
+    deliver(frame, tables, stations, ifindex, packet, inner, &new, &payload, Reason::ForwardDelivered)
 }
 
 /// A packet of a backend's endpoint: to the ingress relay its flow came through.

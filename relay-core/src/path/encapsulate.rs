@@ -24,6 +24,10 @@ pub(super) const fn mtu(globals: &Globals) -> u16 {
 ///
 /// The outer header: DF set (RFC 2003 section 3.1), its own TTL and DSCP (pipe model, RFC 2983), the inner ECN field
 /// (normal mode, RFC 6040 section 4.1).
+#[expect(
+    clippy::too_many_arguments,
+    reason = "gathered in a struct they would take stack, of which BPF has 512 bytes"
+)]
 #[inline(always)]
 pub(super) fn encapsulate<F: Frame, T: Tables>(
     frame: &mut F,

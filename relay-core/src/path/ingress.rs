@@ -177,7 +177,7 @@ fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, pac
     let payload = quote.translated(End::Destination, vip, port);
     let (ifindex, stations) = route::to_client(tables, &new)?;
     tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
+    deliver(frame, tables, &stations, ifindex, packet, inner, &new, &payload, Reason::ReturnDelivered)
 }
 
 /// Where a client's packet goes.
