@@ -135,7 +135,8 @@ fn redirects_are_worth_a_warning_where_they_are_in_force() {
     warned("send_redirects", send, |relay| link(relay, 0).settings.send_redirects = true);
     warned("send_redirects", "conf.all.send_redirects=0", |relay| relay.all.send_redirects = true);
     let mut relay = sample::ingress();
-    link(&mut relay, 0).settings = Settings { accept_redirects: true, forwarding: true, ..Settings::default() };
+    link(&mut relay, 0).settings =
+        Settings { accept_redirects: true, forwarding: true, ..Settings::default() };
     assert_eq!(find(&relay, "accept_redirects").unwrap().level, Level::Ok);
     relay.all.accept_redirects = true;
     assert_eq!(find(&relay, "accept_redirects").unwrap().level, Level::Warn);
