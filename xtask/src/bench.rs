@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(&[setup::Group::Bpf])?;
     let (relay, bench) = (build::object(MAIN)?, build::object(BENCH)?);
     let mut command = workspace::cargo("run");
-    command.args(["--quiet", "--package", "relay-tests", "--bin", "bench", "--"]);
+    command.args(["--quiet", "--package", "relay-tests", "--bin", "measure", "--"]);
     command.arg("--relay").arg(relay).arg("--bench").arg(bench);
     command.args(["--sources", &options.sources]);
     command.args(["--repetitions", &options.repetitions.to_string()]);
