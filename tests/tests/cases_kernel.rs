@@ -87,7 +87,7 @@ fn changed_packets() -> Result<()> {
         let arrivals = Mutations::of(&load()?, seed)?.filter(|arrival| arrival.relay == name);
         for (number, Arrival { device, frame, .. }) in arrivals.take(CHANGED).enumerate() {
             // Before flows of the kernel age beside those of the host.
-            if number % 500 == 0 {
+            if number % 250 == 0 {
                 host.prepare(&case, &own)?;
                 kernel.prepare(&case, &relay)?;
             }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use relay_tests::cases::host::Host;
-use relay_tests::cases::{judge, load};
+use relay_tests::cases::{judge, load, world};
 
 /// The rules below; a case may carry no other.
 macro_rules! rules {
@@ -61,6 +61,40 @@ fn cases_carry_rules_that_have_a_test() {
         let unknown: Vec<&u8> = case.rules.iter().filter(|rule| !NUMBERS.contains(rule)).collect();
         assert!(unknown.is_empty(), "{}: no test is named after rules {unknown:?}", case.name);
     }
+}
+
+/// Rule 44 as far as one relay goes: of all that the cases send to clients, no byte of the service's side.
+#[test]
+fn rule_44_no_frame_to_a_client_holds_a_hidden_address() -> Result<()> {
+    const HIDDEN: &[&str] = &[
+        "web1",
+        "web2",
+        "web3",
+        "egress1",
+        "egress2",
+        "ingress1",
+        "ingress2",
+        "egress_edge",
+        "service_router",
+    ];
+    let mut host = Host::default();
+    let mut frames = 0;
+    // On one arm the tunnel's packets leave through the same interface.
+    for case in load()?.iter().filter(|case| case.relay == "ingress" && !case.with.one_armed) {
+        for observed in judge(&mut host, case).unwrap_or_default() {
+            if observed.to.as_deref() != Some(world::EDGE) {
+                continue;
+            }
+            frames += 1;
+            for name in HIDDEN {
+                let hidden = world::address(name)?.octets();
+                let seen = observed.bytes.windows(4).any(|bytes| bytes == hidden);
+                ensure!(!seen, "{}: the client sees {name}: {:02x?}", case.name, observed.bytes);
+            }
+        }
+    }
+    ensure!(frames > 50, "only {frames} frames went to clients");
+    Ok(())
 }
 
 fn shown(rule: u8) -> Result<()> {
