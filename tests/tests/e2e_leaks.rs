@@ -1,7 +1,7 @@
 //! Each way in which a service could show itself to a client (rule 44), tried on purpose: in a network whose kernels would
 //! route everything, so that only the relay hides anything. The scan at the end of each test is the judge.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,7 +11,7 @@ use relay_tests::packet_view::{FrameView, Transport};
 use relay_tests::process::run;
 use relay_tests::topology::Options;
 use relay_tests::topology::addresses::{BACKEND, CLIENT, EGRESS_TUNNEL, INGRESS_PUBLIC, INGRESS_TUNNEL, VIP};
-use relay_tests::traffic::packets::{echo_request, ipip, ipv4, tcp_reset, tcp_syn, udp};
+use relay_tests::traffic::packets::{echo_request, ipip, ipv4, tcp_reset, tcp_syn, udp, udp6};
 use relay_tests::traffic::raw::Wire;
 use relay_tests::traffic::udp::{Echo, ask};
 use relay_tests::{EndToEnd, Place, Setup, privileged};
@@ -141,6 +141,37 @@ fn rule_44_no_answer_goes_around_an_ingress_relay_that_is_down() -> Result<()> {
         drop(echo.finish()?);
         system.ingress.start()?;
         system.finish()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn rule_44_ipv6_goes_no_further_than_the_relays() -> Result<()> {
+    privileged("rule_44_ipv6_goes_no_further_than_the_relays", || {
+        let system = open_system()?;
+        // The relays' hosts speak IPv6, as hosts do; they are no IPv6 routers.
+        for place in [Place::Ingress, Place::Egress] {
+            system.topology().at(place)?.sysctl("net/ipv6/conf/all/disable_ipv6", "0")?;
+        }
+        // Where the service stands, in an address that only IPv6 has room for.
+        let service = SocketAddrV6::new(BACKEND.to_ipv6_mapped(), 443, 0, 0);
+        let client = SocketAddrV6::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), 40_000, 0, 0);
+        let vip = SocketAddrV6::new(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 10), 443, 0, 0);
+        let known = frames_known(&system);
+        let before = (system.ingress.counters()?, system.egress.counters()?);
+        let wires = (system.client_wire()?, system.service_wire()?);
+        for _ in 0..3 {
+            wires.0.send(&udp6(client, vip, b"a client asks")?)?;
+            wires.1.send(&udp6(service, client, b"the service begins")?)?;
+        }
+        system.ingress.wait_for_reason(&before.0, "ipv6_not_relayed", 3)?;
+        system.egress.wait_for_reason(&before.1, "ipv6_not_relayed", 3)?;
+        let verdict = system.finish()?;
+        let heard = verdict.client_capture.frames.iter().skip(known).filter(|frame| !frame.outgoing);
+        // The relay's own kernel looks for its neighbours and routers.
+        let carries = |frame: &&Frame, text: &[u8]| frame.bytes.windows(text.len()).any(|part| part == text);
+        let heard = heard.filter(|frame| carries(frame, b"the service begins")).count();
+        ensure!(heard == 0, "the client heard {heard} packets");
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! Frames built from nothing, for tests that send what no socket would. Built by an outside crate, so that it can serve as
 //! judge.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
 use anyhow::{Context, Result};
 use etherparse::{
@@ -16,10 +16,15 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Puts an Ethernet header in front of an IPv4 packet.
+    /// Puts an Ethernet header in front of an IP packet.
     pub fn frame(&self, packet: &[u8]) -> Result<Vec<u8>> {
         let mut frame = Vec::with_capacity(14 + packet.len());
-        Ethernet2Header { source: self.source, destination: self.destination, ether_type: EtherType::IPV4 }
+        let ether_type = if packet.first().is_some_and(|first| first >> 4 == 6) {
+            EtherType::IPV6
+        } else {
+            EtherType::IPV4
+        };
+        Ethernet2Header { source: self.source, destination: self.destination, ether_type }
             .write(&mut frame)
             .context("write an Ethernet header")?;
         frame.extend_from_slice(packet);
@@ -31,6 +36,16 @@ impl Hop {
 pub fn udp(from: SocketAddrV4, to: SocketAddrV4, ttl: u8, payload: &[u8]) -> Result<Vec<u8>> {
     let mut packet = Vec::new();
     PacketBuilder::ipv4(from.ip().octets(), to.ip().octets(), ttl)
+        .udp(from.port(), to.port())
+        .write(&mut packet, payload)
+        .context("build a UDP packet")?;
+    Ok(packet)
+}
+
+/// A UDP packet from its IPv6 header on.
+pub fn udp6(from: SocketAddrV6, to: SocketAddrV6, payload: &[u8]) -> Result<Vec<u8>> {
+    let mut packet = Vec::new();
+    PacketBuilder::ipv6(from.ip().octets(), to.ip().octets(), 64)
         .udp(from.port(), to.port())
         .write(&mut packet, payload)
         .context("build a UDP packet")?;
