@@ -35,6 +35,7 @@ const FAULTS: &[Fault] = &[
     fault(Place::Ingress, "forwarding", "warn", "sysctl -qw net.ipv4.conf.public.forwarding=1"),
     fault(Place::Ingress, "forwarding", "warn", "sysctl -qw net.ipv4.conf.tunnel.forwarding=1"),
     fault(Place::Egress, "forwarding", "warn", "sysctl -qw net.ipv4.conf.service.forwarding=1"),
+    fault(Place::Egress, "ipv6_forwarding", "warn", "sysctl -qw net.ipv6.conf.all.forwarding=1"),
     fault(Place::Ingress, "vip", "warn", "ip address del 192.168.100.10/32 dev public"),
     Fault {
         made_at: Place::Egress,

@@ -63,6 +63,8 @@ pub struct Relay {
     pub addresses: Vec<Address>,
     /// `net.ipv4.conf.all`.
     pub all: Settings,
+    /// Whether the kernel routes IPv6 (`net.ipv6.conf.all.forwarding`).
+    pub ipv6_forwarding: bool,
     /// `net.ipv4.conf.lo`.
     pub loopback: Settings,
     /// The relays of the other tier.

@@ -75,6 +75,7 @@ fn relay(config: Config, sending: Sending) -> Result<Relay, Failure> {
     let mut relay = Relay {
         running: running(&config),
         all: settings("all"),
+        ipv6_forwarding: setting("net/ipv6/conf/all/forwarding") != 0,
         loopback: settings("lo"),
         peers: Vec::new(),
         backends: Vec::new(),
@@ -124,11 +125,13 @@ fn link(key: &'static str, name: &str, interfaces: &[Interface]) -> Link {
     Link { key, name: name.to_owned(), found }
 }
 
+/// A setting that this kernel does not have is off.
+fn setting(key: &str) -> u32 {
+    fs::read_to_string(format!("/proc/sys/{key}")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 fn settings(interface: &str) -> Settings {
-    let read = |setting: &str| -> u32 {
-        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{setting}");
-        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-    };
+    let read = |name: &str| setting(&format!("net/ipv4/conf/{interface}/{name}"));
     Settings {
         rp_filter: read("rp_filter"),
         forwarding: read("forwarding") != 0,

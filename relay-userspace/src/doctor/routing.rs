@@ -20,6 +20,7 @@ pub(super) fn check(relay: &Relay) -> Vec<Finding> {
     findings.extend(sizes(relay));
     findings.extend(vips(relay));
     findings.extend(routes(relay));
+    findings.push(ipv6(relay));
     for link in &relay.links {
         if let Some(found) = &link.found {
             findings.extend(settings(relay, link, found));
@@ -207,6 +208,19 @@ fn routes(relay: &Relay) -> Option<Finding> {
             "sysctl -w net.ipv4.conf.lo.forwarding=1",
         )
     })
+}
+
+/// IPv6 is left to the kernel: a host that routes it leads past the relay.
+fn ipv6(relay: &Relay) -> Finding {
+    if !relay.ipv6_forwarding {
+        return Finding::ok("ipv6_forwarding", "", "off: no IPv6 goes past the relay");
+    }
+    Finding::warn(
+        "ipv6_forwarding",
+        "",
+        "on: IPv6 is not relayed, the kernel routes it past the relay, and so can show the service's hosts",
+        "sysctl -w net.ipv6.conf.all.forwarding=0",
+    )
 }
 
 /// Nothing needs the kernel to route between the interfaces.

@@ -130,6 +130,13 @@ fn forwarding_is_needed_at_the_loopback_interface_and_nowhere_else() {
 }
 
 #[test]
+fn a_router_for_ipv6_leads_past_the_relay() {
+    let off = "sysctl -w net.ipv6.conf.all.forwarding=0";
+    warned("ipv6_forwarding", off, |relay| relay.ipv6_forwarding = true);
+    expect(Level::Warn, "ipv6_forwarding", off, sample::egress(), |relay| relay.ipv6_forwarding = true);
+}
+
+#[test]
 fn redirects_are_worth_a_warning_where_they_are_in_force() {
     let send = "sysctl -w net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0";
     warned("send_redirects", send, |relay| link(relay, 0).settings.send_redirects = true);

@@ -86,6 +86,7 @@ fn relay(config: Config, key: &'static str) -> Relay {
             address(3, LOCAL, 24),
         ],
         all: Settings::default(),
+        ipv6_forwarding: false,
         loopback: Settings { forwarding: true, ..Settings::default() },
         peers: vec![Reach { echo: Some(Echo { small: true, full: true }), ..reach("other", PEER, 3) }],
         backends: Vec::new(),
