@@ -1,9 +1,11 @@
 //! The controller comes and goes; the traffic does not notice.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use relay_tests::relay::Relay;
+use anyhow::{Context, Result, ensure};
+use relay_tests::process::run;
+use relay_tests::relay::{Relay, binary};
 use relay_tests::traffic::udp::{Pace, Stream};
 use relay_tests::{EndToEnd, Setup, privileged};
 
@@ -66,6 +68,40 @@ fn traffic_flows_on_while_no_controller_runs() -> Result<()> {
         drop(echo.finish()?);
         system.ingress.start()?;
         system.egress.start()?;
+        system.finish()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_bad_configuration_is_refused_whole_and_what_runs_goes_on() -> Result<()> {
+    privileged("a_bad_configuration_is_refused_whole_and_what_runs_goes_on", || {
+        let mut system = EndToEnd::start(Setup::default())?;
+        let echo = system.start_echo()?;
+        let stream = Stream::start(system.client()?, system.echo_target(), SPEED)?;
+        stream.wait_for_more(BETWEEN)?;
+        let good = system.egress.config.write()?;
+        let bad = good.with_extension("bad.toml");
+        // Two faults behind much that is right.
+        let text = fs::read_to_string(&good).context("read a configuration")?;
+        fs::write(&bad, format!("{text}\nweigth = 2\n\n[icmp]\nrate = 0\n"))
+            .context("write a configuration")?;
+        for stopped in [false, true] {
+            if stopped {
+                system.egress.stop()?;
+            }
+            let mut command = system.egress.namespace().command(binary()?);
+            let ended = run(command.arg("run").arg("--config").arg(&bad), Duration::from_secs(10))?;
+            ensure!(ended.code() == 3, "ended with {}: {}", ended.code(), ended.stderr);
+            for key in ["weigth", "icmp.rate"] {
+                ensure!(ended.stderr.contains(key), "says nothing of {key}: {}", ended.stderr);
+            }
+            stream.wait_for_more(BETWEEN)?;
+        }
+        system.egress.start()?;
+        let report = stream.finish()?;
+        report.must_be_lossless()?;
+        ensure!(echo.finish()?.packets == report.sent);
         system.finish()?;
         Ok(())
     })
