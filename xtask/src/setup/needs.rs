@@ -78,4 +78,5 @@ pub(crate) const TEST: &[Need] = &[
     Need::program("capsh", "libcap2-bin"),
     Need::program("setpriv", "util-linux"),
     Need::program("ip", "iproute2"),
+    Need::program("sysctl", "procps"),
 ];
