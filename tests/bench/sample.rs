@@ -178,7 +178,7 @@ pub(crate) fn quartile(samples: &Samples, calibration: &Calibration) -> (f64, us
 }
 
 /// Samples taken at most for one that counts.
-const TRIES: u64 = 6;
+const TRIES: u64 = 24;
 
 fn fd(program: &Xdp) -> Result<ProgramFd> {
     Ok(program.fd()?.try_clone()?)
