@@ -134,8 +134,6 @@ pub struct NextHop {
     pub ifindex: u32,
     /// Destination and source of the Ethernet header, six bytes each, in words as they stand in memory.
     pub stations: [u32; 3],
-    /// EtherType of IPv4.
-    pub ether_type: Be16,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 4],
 }

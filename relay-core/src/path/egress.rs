@@ -4,14 +4,14 @@ use relay_abi::endpoint::Kind;
 use relay_abi::flow::FlowKey;
 use relay_abi::image::Backend;
 use relay_abi::limits::SERVICES;
-use relay_abi::{Be16, Image, Ipv4, Reason, Tally};
+use relay_abi::{Image, Ipv4, Reason, Tally};
 
 use super::decapsulate::{INNER_PAYLOAD, decapsulate, deliver, holds_icmp, tunnelled};
 use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
 use super::parse::{PAYLOAD, Packet, parse};
-use super::quote::{End, Quote, message, quote};
-use super::translate::clamped;
+use super::quote::{Quote, message, quote};
+use super::translate::{Unchanged, clamped};
 use super::transport::{ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, flow, pick, validate};
 use crate::wire::ethernet::Stations;
@@ -60,10 +60,9 @@ fn forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet
     let new = ip.forwarded(inner.tos, ip.source(), ip.destination());
     let key =
         FlowKey::new(ip.source(), ports.source(), ip.destination(), ports.destination(), transport.udp());
-    let payload = clamped(&transport, None);
     let (stations, ifindex) = way(backend)?;
     flow::learn(tables, globals, key, inner.peer);
-    deliver(frame, tables, stations, ifindex, packet, &inner, &new, &payload, Reason::ForwardDelivered)
+    deliver(frame, tables, stations, ifindex, packet, &inner, &new, &Unchanged, Reason::ForwardDelivered)
 }
 
 /// An ICMP error out of the tunnel, about a packet of a backend: delivered if the flow it quotes lives (RFC 5927 section 4); it
@@ -88,10 +87,9 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     flow::through(tables, &image.globals, key, false).ok_or(Reason::IcmpQuoteUnknown)?;
     from_client(image, ip)?;
     let new = ip.forwarded(inner.tos, ip.source(), ip.destination());
-    let payload = quote.translated(End::Source, endpoint, Be16::ZERO);
     let (stations, ifindex) = way(backend)?;
     tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, stations, ifindex, packet, inner, &new, &payload, Reason::ForwardDelivered)
+    deliver(frame, tables, stations, ifindex, packet, inner, &new, &Unchanged, Reason::ForwardDelivered)
 }
 
 /// A packet of a backend's endpoint: to the ingress relay its flow came through.
@@ -209,7 +207,6 @@ fn error_back<F: Frame, T: Tables>(
         return Err(Reason::TooBig);
     }
     let inner = ip.forwarded(ip.tos(), ip.source(), ip.destination());
-    let payload = quote.translated(End::Destination, endpoint, Be16::ZERO);
     tables.tally(Tally::IcmpRelayed);
     encapsulate(
         frame,
@@ -219,7 +216,7 @@ fn error_back<F: Frame, T: Tables>(
         packet,
         frame_length,
         &inner,
-        &payload,
+        &Unchanged,
         Reason::ReturnEncapsulated,
     )
 }

@@ -85,3 +85,13 @@ impl Payload for Clamped {
         clamp.write(frame, at)
     }
 }
+
+/// A payload that goes on as it came.
+pub(super) struct Unchanged;
+
+impl Payload for Unchanged {
+    #[inline(always)]
+    fn write<F: Frame>(&self, _frame: &mut F, _at: usize) -> Result<(), Reason> {
+        Ok(())
+    }
+}

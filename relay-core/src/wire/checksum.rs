@@ -28,12 +28,6 @@ impl Sum {
         Self(self.0 + u16::from_ne_bytes(bytes) as u64)
     }
 
-    /// Adds four bytes that stand at an even offset.
-    #[inline(always)]
-    pub const fn add4(self, bytes: [u8; 4]) -> Self {
-        Self(self.0 + u32::from_ne_bytes(bytes) as u64)
-    }
-
     /// Adds a word as it stands in memory, at an even offset.
     #[inline(always)]
     pub const fn add_word(self, word: u32) -> Self {

@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
+use relay_abi::Ipv4;
 use relay_abi::image::{NextHop, Peer};
 use relay_abi::limits::PEER_SLOTS;
-use relay_abi::{Be16, Ipv4};
 
 use super::inputs::NextHops;
 use super::mix::{identity, mix};
@@ -16,7 +16,6 @@ const PROTOCOL_IPIP: u8 = 4;
 /// Version 4, header of five words.
 pub(super) const VERSION_LENGTH: u8 = 0x45;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0x00];
-const ETHERTYPE_IPV4: Be16 = Be16::new(0x0800);
 
 /// The row of a peer.
 pub(super) fn peer(tunnel: &Tunnel, address: Ipv4Addr, next_hops: &NextHops) -> Peer {
@@ -46,11 +45,11 @@ fn outer_sum(tunnel: &Tunnel, destination: Ipv4Addr) -> u32 {
 /// The way to an address, ready to copy; with interface 0 while it is not resolved.
 pub(super) fn next_hop(next_hops: &NextHops, address: Ipv4Addr) -> NextHop {
     let Some(hop) = next_hops.get(address) else {
-        return NextHop { ifindex: 0, stations: [0; 3], ether_type: Be16::ZERO, reserved: [0; 2] };
+        return NextHop { ifindex: 0, stations: [0; 3], reserved: [0; 4] };
     };
     let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (hop.destination_mac, hop.source_mac);
     let stations = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_ne_bytes);
-    NextHop { ifindex: hop.ifindex, stations, ether_type: ETHERTYPE_IPV4, reserved: [0; 2] }
+    NextHop { ifindex: hop.ifindex, stations, reserved: [0; 4] }
 }
 
 /// Spreads the peers that reach a backend over its slots; says how many slots are in use.
@@ -193,7 +192,7 @@ mod tests {
         let hops = [(address, ResolvedHop { ifindex: 7, destination_mac: [1; 6], source_mac: [2; 6] })];
         let hops: NextHops = hops.into_iter().collect();
         let hop = next_hop(&hops, address);
-        assert_eq!((hop.ifindex, hop.ether_type.0), (7, [8, 0]));
+        assert_eq!(hop.ifindex, 7);
         let stations = hop.stations.map(u32::to_ne_bytes);
         assert_eq!(stations.as_flattened(), [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]);
         assert_eq!(next_hop(&hops, Ipv4Addr::new(10, 0, 0, 3)).ifindex, 0);
