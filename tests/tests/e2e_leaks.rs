@@ -44,8 +44,21 @@ fn is_udp(frame: &Frame) -> bool {
     matches!(frame.view().ipv4().map(|packet| &packet.transport), Some(Transport::Udp { .. }))
 }
 
+/// The frames captured at the client before anything is provoked. A program there can have an answer before the capture has
+/// it, so this waits, but not forever, until the capture stands still.
 fn frames_known(system: &EndToEnd) -> usize {
-    system.client_capture().peek(<[Frame]>::len)
+    let count = || system.client_capture().peek(<[Frame]>::len);
+    let (mut known, mut still) = (count(), 0);
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = count();
+        still = if now == known { still + 1 } else { 0 };
+        known = now;
+        if still == 10 {
+            break;
+        }
+    }
+    known
 }
 
 #[test]
