@@ -7,16 +7,21 @@
 
 pub mod address;
 pub mod bucket;
+pub mod client;
 pub mod counters;
 pub mod endpoint;
+pub mod event;
 pub mod flow;
 pub mod image;
 mod layout;
+pub mod limit;
 pub mod limits;
+pub mod list;
 pub mod maps;
 pub mod meta;
 pub mod neighbour;
 pub mod reason;
+pub mod service_state;
 pub mod tally;
 pub mod verdict;
 

@@ -18,7 +18,7 @@ pub const PEER_SLOTS: usize = 16;
 /// Rows of the counter table for each verdict: reasons have codes below this.
 pub const REASON_CODES: usize = 128;
 /// Room for tallies.
-pub const TALLY_CODES: usize = 32;
+pub const TALLY_CODES: usize = 64;
 /// Flows in a set: one 64-byte cache line.
 pub const FLOW_WAYS: usize = 4;
 /// Flow sets in the object file; the loader sets the configured number.
@@ -35,3 +35,13 @@ pub const ICMP_BUCKETS: u32 = 1024;
 pub const REPORT_BUCKETS: u32 = 256;
 /// Bytes of original datagram quoted at most in a generated ICMP error: 576 less the two headers (RFC 1812 section 4.3.2.3).
 pub const ICMP_QUOTE: u16 = 548;
+/// Clients in a set: two neighbouring 64-byte cache lines, which processors fetch together.
+pub const CLIENT_WAYS: usize = 4;
+/// Client sets in the object file; the loader sets the configured number.
+pub const CLIENT_SETS_DEFAULT: u32 = 256;
+/// Prefixes in a set: two neighbouring cache lines.
+pub const PREFIX_WAYS: usize = 4;
+/// Prefix sets in the object file; the loader sets their number.
+pub const PREFIX_SETS_DEFAULT: u32 = 64;
+/// Bytes of the ring that samples dropped packets.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;

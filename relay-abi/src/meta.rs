@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 pub const MAGIC: u64 = u64::from_be_bytes(*b"xdprelay");
 
 /// Raised with every change to the layout or meaning of a map value.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// [`Meta::role`] of an ingress relay.
 pub const ROLE_INGRESS: u32 = 1;
@@ -23,8 +23,8 @@ pub struct Meta {
     pub abi_version: u32,
     /// [`ROLE_INGRESS`] or [`ROLE_EGRESS`].
     pub role: u32,
-    /// Seed of the flow table's placement: random, and the same as long as the table lives.
-    pub flow_seed: u64,
+    /// Seed of the placement in the flow table and the client tables: random, and the same as long as they live.
+    pub table_seed: u64,
     /// When the maps were made, in seconds since 1970.
     pub created_seconds: u64,
 }

@@ -61,6 +61,8 @@ reasons! {
     5 => FragmentationNeededSent, "fragmentation_needed_sent", Send, "The packet with DF set did not fit the tunnel; its sender was told the MTU (RFC 1191).";
     6 => TimeExceededSent, "time_exceeded_sent", Send, "The packet's TTL ended here; its sender was told so (RFC 792).";
 
+    7 => SynChallenged, "syn_challenged", Send, "An unproven client's SYN was answered with a SYN-ACK whose acknowledgement number only a real client can send back (RFC 9293 section 3.10.7.3).";
+
     // Left to the kernel.
     10 => NotIp, "not_ip", Pass, "Neither IPv4 nor IPv6 (ARP, for one); left to the kernel.";
     11 => Ipv6NotRelayed, "ipv6_not_relayed", Pass, "IPv6 is not relayed; left to the kernel.";
@@ -85,6 +87,17 @@ reasons! {
     39 => Land, "land", Drop, "Source and destination are the same address.";
     40 => LinkMulticast, "link_multicast", Drop, "A packet to a service came as a link-layer multicast or broadcast (RFC 1812 section 5.3.4).";
 
+    // Dropped: filters, lists, proofs.
+    41 => Blocked, "blocked", Drop, "The client is on a blocklist, or an administrator blocked it.";
+    42 => Banned, "banned", Drop, "The client is banned for having stayed over its limit.";
+    43 => FilterReflectorPort, "filter_reflector_port", Drop, "UDP from a port whose services attackers use to reflect traffic; the service does not talk to such ports.";
+    44 => FilterTcpFlags, "filter_tcp_flags", Drop, "TCP flags that no connection has: none, SYN with FIN or RST, or FIN, PSH and URG without ACK (RFC 9293 section 3.10).";
+    45 => FilterSourcePort, "filter_source_port", Drop, "Source port 0, which no client sends from (RFC 6335 section 6).";
+    46 => FilterFragment, "filter_fragment", Drop, "A fragment other than the first, which has no ports, to a VIP.";
+    47 => FilterProtocol, "filter_protocol", Drop, "An IP protocol that no service of the VIP speaks.";
+    48 => SynUnproven, "syn_unproven", Drop, "An unproven client's SYN found the challenges used up; a real client tries again.";
+    49 => SynProof, "syn_proof", Drop, "A RST that proved its client after a challenge; the client's next SYN passes.";
+
     // Dropped: transport headers.
     50 => TcpTruncated, "tcp_truncated", Drop, "The packet ends inside the TCP header.";
     51 => TcpDataOffset, "tcp_data_offset", Drop, "The TCP header is said to be shorter than 20 bytes or longer than the packet.";
@@ -102,6 +115,18 @@ reasons! {
     66 => BackendUnresolved, "backend_unresolved", Drop, "The next hop to the backend is not resolved.";
     67 => HeadRoom, "head_room", Drop, "The driver left no room in front of the frame for the outer header.";
     68 => WrongInterface, "wrong_interface", Drop, "A packet to or from a service came in on the tunnel interface, where neither clients nor backends are.";
+
+    // Dropped: limits.
+    69 => LimitClientPackets, "limit_client_packets", Drop, "The client is over the service's limit of packets a second.";
+    70 => LimitClientBytes, "limit_client_bytes", Drop, "The client is over the service's limit of bytes a second.";
+    71 => LimitClientConnections, "limit_client_connections", Drop, "The client is over the service's limit of new connections a second.";
+    72 => LimitPrefixPackets, "limit_prefix_packets", Drop, "The client's prefix is over the service's limit of packets a second.";
+    73 => LimitPrefixBytes, "limit_prefix_bytes", Drop, "The client's prefix is over the service's limit of bytes a second.";
+    74 => LimitPrefixConnections, "limit_prefix_connections", Drop, "The client's prefix is over the service's limit of new connections a second.";
+    75 => LimitServicePackets, "limit_service_packets", Drop, "The service is over its limit of packets a second in total.";
+    76 => LimitServiceBytes, "limit_service_bytes", Drop, "The service is over its limit of bytes a second in total.";
+    77 => LimitServiceConnections, "limit_service_connections", Drop, "The service is over its limit of new connections a second in total.";
+    78 => FairShare, "fair_share", Drop, "The service is at its capacity and the client is above its fair share of it.";
 
     // Dropped: ICMP errors about relayed packets.
     80 => IcmpQuoteInvalid, "icmp_quote_invalid", Drop, "The packet quoted in an ICMP error is not one the relay could have sent (options, fragment, protocol), or extensions behind it could show the service's side to a client (RFC 4884, RFC 5837).";

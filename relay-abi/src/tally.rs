@@ -38,6 +38,21 @@ tallies! {
     8 => IcmpRelayed, "icmp_relayed", "An ICMP error about a relayed packet was translated and sent on.";
     9 => NeighbourFallback, "neighbour_fallback", "The kernel did not know a client's next hop; its last known address was used.";
     10 => NeighbourReported, "neighbour_reported", "A next hop the kernel did not know was reported to the controller for resolution.";
+    11 => ClientEntered, "client_entered", "A client took a place in the client table.";
+    12 => ClientEvicted, "client_evicted", "A client gave its place in the client table to another one; its counts went to its service's.";
+    13 => ClientUnplaced, "client_unplaced", "A packet of a client that found no place in the client table, for its set holds only verified ones; it is counted with its service.";
+    14 => ClientVerified, "client_verified", "A client proved that it receives at its address.";
+    15 => PrefixEvicted, "prefix_evicted", "A prefix with use of its limits left was forgotten for another one.";
+    16 => MarkedDown, "marked_down", "A packet over a limit of its client or prefix passed, for its service's total had room.";
+    17 => EventLost, "event_lost", "A sample of a dropped packet found no room in the ring.";
+    18 => ShadowReflectorPortVerified, "shadow_reflector_port_verified", "The filter of reflector ports would have dropped a packet of a verified client.";
+    19 => ShadowReflectorPortUnproven, "shadow_reflector_port_unproven", "The filter of reflector ports would have dropped a packet of an unproven client.";
+    20 => ShadowTcpFlagsVerified, "shadow_tcp_flags_verified", "The filter of TCP flags would have dropped a packet of a verified client.";
+    21 => ShadowTcpFlagsUnproven, "shadow_tcp_flags_unproven", "The filter of TCP flags would have dropped a packet of an unproven client.";
+    22 => ShadowSourcePortVerified, "shadow_source_port_verified", "The filter of source port 0 would have dropped a packet of a verified client.";
+    23 => ShadowSourcePortUnproven, "shadow_source_port_unproven", "The filter of source port 0 would have dropped a packet of an unproven client.";
+    24 => ShadowFragment, "shadow_fragment", "The filter of fragments would have dropped a fragment, which names no service: verified or not cannot be told.";
+    25 => ShadowProtocol, "shadow_protocol", "The filter of protocols would have dropped a packet, which names no service: verified or not cannot be told.";
 }
 
 #[cfg(test)]
@@ -46,7 +61,7 @@ mod tests {
 
     #[test]
     fn codes_fit_and_rise() {
-        let codes: [u8; 11] = core::array::from_fn(|index| Tally::ALL[index] as u8);
+        let codes: [u8; 26] = core::array::from_fn(|index| Tally::ALL[index] as u8);
         assert_eq!(Tally::ALL.len(), codes.len());
         assert!(codes.windows(2).all(|pair| pair[0] < pair[1]));
         assert!((codes[codes.len() - 1] as usize) < crate::limits::TALLY_CODES);

@@ -2,8 +2,13 @@
 
 use core::sync::atomic::AtomicU64;
 
+use relay_abi::client::{ClientDetails, ClientSet};
+use relay_abi::event::EventBudget;
 use relay_abi::flow::{FlowKey, FlowSet};
+use relay_abi::limit::PrefixSet;
+use relay_abi::list::Line;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::service_state::{ServiceCounters, ServiceState};
 use relay_abi::{Image, Ipv4, Tally, bucket::Bucket};
 
 use crate::wire::ethernet::Stations;
@@ -16,15 +21,51 @@ pub trait Tables {
     /// Set `set` of the flow table.
     fn flow_set(&self, set: u32) -> Option<&FlowSet>;
 
-    /// A word of a flow set; reads of two words keep their order.
+    /// A word of a table; reads of two words keep their order.
     fn load(&self, word: &AtomicU64) -> u64;
 
-    /// Writes a word of a flow set; writes of two words keep their order.
+    /// Writes a word of a table; writes of two words keep their order.
     fn store(&self, word: &AtomicU64, value: u64);
 
-    /// Replaces a word of a flow set if it still is `old`; whether it was. (The BPF target's core library has no atomic
+    /// Replaces a word of a table if it still is `old`; whether it was. (The BPF target's core library has no atomic
     /// operations, its machine has.)
     fn swap(&self, word: &AtomicU64, old: u64, new: u64) -> bool;
+
+    /// Adds to a word of a table that other CPUs change as well; what it was before.
+    fn add(&self, word: &AtomicU64, value: u64) -> u64;
+
+    /// Writes a word of a table that other CPUs change as well; what it was before.
+    fn exchange(&self, word: &AtomicU64, value: u64) -> u64;
+
+    /// Set `set` of the client table.
+    fn client_set(&self, set: u32) -> Option<&ClientSet>;
+
+    /// The details of the client at a place of the client table.
+    fn client_details(&self, place: u32) -> Option<&ClientDetails>;
+
+    /// Set `set` of the prefix table.
+    fn prefix_set(&self, set: u32) -> Option<&PrefixSet>;
+
+    /// What all CPUs share of a service.
+    fn service_state(&self, service: u16) -> Option<&ServiceState>;
+
+    /// This CPU's counts of a service: read and written without atomic operations.
+    fn service_counters(&self, service: u16) -> Option<&ServiceCounters>;
+
+    /// The fair share of a client of a service, as a cost; 0 at peace.
+    fn fair_cost(&self, service: u16) -> u64;
+
+    /// A line of a list, one of [`relay_abi::list::slot`].
+    fn list_line(&self, slot: u32, line: u32) -> Option<&Line>;
+
+    /// What this CPU may still report of a reason, by its code.
+    fn event_budget(&self, code: u8) -> Option<EventBudget>;
+
+    /// Writes a budget of this CPU back.
+    fn set_event_budget(&self, code: u8, budget: EventBudget);
+
+    /// Reports a dropped packet: its first bytes, and how many were not reported before; whether the report found room.
+    fn report_dropped(&self, reason_code: u8, length: usize, suppressed: u64) -> bool;
 
     /// The state word of a flow in the spill table.
     fn spilled_flow(&self, key: &FlowKey) -> Option<u64>;
@@ -32,7 +73,7 @@ pub trait Tables {
     /// Puts a flow into the spill table; whether there was room.
     fn spill_flow(&self, key: &FlowKey, state: u64) -> bool;
 
-    /// A token bucket of this CPU.
+    /// A token bucket of this CPU: `ICMP_BUCKETS`.
     fn bucket(&self, index: u32) -> Option<Bucket>;
 
     /// Writes a token bucket of this CPU back.

@@ -4,14 +4,21 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, R
 use aya_ebpf::macros::btf_map;
 use relay_abi::Image;
 use relay_abi::bucket::Bucket;
+use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::counters::Counters;
+use relay_abi::event::EventBudget;
 use relay_abi::flow::{FlowKey, FlowSet};
+use relay_abi::limit::PrefixSet;
 use relay_abi::limits;
+use relay_abi::list::{self, Line};
 use relay_abi::meta::Meta;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::service_state::{ServiceCounters, ServiceState};
 
 /// Memory-mappable: user space reads it without system calls, and its values start at a page.
 const MMAPABLE: usize = 1 << 10;
+/// Inner maps need not have as many entries as the template: `BPF_F_INNER_MAP`.
+const ANY_LENGTH: usize = 1 << 12;
 
 #[btf_map]
 pub(crate) static GENERATIONS: ArrayOfMaps<Array<Image, 1, MMAPABLE>, 1> = ArrayOfMaps::new();
@@ -38,6 +45,40 @@ pub(crate) static ICMP_BUCKETS: PerCpuArray<
     Bucket,
     { (limits::ICMP_BUCKETS + limits::REPORT_BUCKETS) as usize },
 > = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static CLIENTS: Array<ClientSet, { limits::CLIENT_SETS_DEFAULT as usize }, MMAPABLE> =
+    Array::new();
+
+#[btf_map]
+pub(crate) static CLIENT_DETAILS: Array<
+    ClientDetails,
+    { limits::CLIENT_SETS_DEFAULT as usize * limits::CLIENT_WAYS },
+    MMAPABLE,
+> = Array::new();
+
+#[btf_map]
+pub(crate) static PREFIXES: Array<PrefixSet, { limits::PREFIX_SETS_DEFAULT as usize }, MMAPABLE> =
+    Array::new();
+
+#[btf_map]
+pub(crate) static SERVICE_STATES: Array<ServiceState, { limits::SERVICES }, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub(crate) static SERVICE_COUNTERS: PerCpuArray<ServiceCounters, { limits::SERVICES }> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static FAIR_COSTS: Array<u64, { limits::SERVICES }, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub(crate) static LISTS: ArrayOfMaps<Array<Line, 1, { MMAPABLE | ANY_LENGTH }>, { list::slot::COUNT }> =
+    ArrayOfMaps::new();
+
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<(), { limits::EVENT_RING_BYTES as usize }> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static EVENT_BUDGETS: PerCpuArray<EventBudget, { limits::REASON_CODES }> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static META: Array<Meta, 1> = Array::new();

@@ -1,20 +1,28 @@
 //! The tables over the maps: one lookup a question.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use relay_abi::bucket::Bucket;
+use relay_abi::client::{ClientDetails, ClientSet};
+use relay_abi::event::EventBudget;
 use relay_abi::flow::{FlowKey, FlowSet};
+use relay_abi::limit::PrefixSet;
+use relay_abi::list::Line;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::service_state::{ServiceCounters, ServiceState};
 use relay_abi::{Image, Tally};
 use relay_core::Tables;
 use relay_core::tables::{Route, RouteQuery};
 
-use crate::maps::{FLOW_SPILL, FLOWS, GENERATIONS, ICMP_BUCKETS, NEIGHBOUR_MISSES, NEIGHBOURS};
-use crate::{count, route};
+use crate::maps::{
+    CLIENT_DETAILS, CLIENTS, EVENT_BUDGETS, FAIR_COSTS, FLOW_SPILL, FLOWS, GENERATIONS, ICMP_BUCKETS, LISTS,
+    NEIGHBOUR_MISSES, NEIGHBOURS, PREFIXES, SERVICE_COUNTERS, SERVICE_STATES,
+};
+use crate::{count, event, route};
 
 /// The maps of this object, and the kernel's services for one packet.
 pub(crate) struct MapTables {
@@ -62,6 +70,75 @@ impl Tables for MapTables {
             )
         };
         swapped
+    }
+
+    #[inline(always)]
+    fn add(&self, word: &AtomicU64, value: u64) -> u64 {
+        // SAFETY: as in `swap`.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word.as_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, word: &AtomicU64, value: u64) -> u64 {
+        // SAFETY: as in `swap`.
+        unsafe { atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word.as_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn client_set(&self, set: u32) -> Option<&ClientSet> {
+        CLIENTS.get(set)
+    }
+
+    #[inline(always)]
+    fn client_details(&self, place: u32) -> Option<&ClientDetails> {
+        CLIENT_DETAILS.get(place)
+    }
+
+    #[inline(always)]
+    fn prefix_set(&self, set: u32) -> Option<&PrefixSet> {
+        PREFIXES.get(set)
+    }
+
+    #[inline(always)]
+    fn service_state(&self, service: u16) -> Option<&ServiceState> {
+        SERVICE_STATES.get(service as u32)
+    }
+
+    #[inline(always)]
+    fn service_counters(&self, service: u16) -> Option<&ServiceCounters> {
+        SERVICE_COUNTERS.get(service as u32)
+    }
+
+    #[inline(always)]
+    fn fair_cost(&self, service: u16) -> u64 {
+        match FAIR_COSTS.get_ptr(service as u32) {
+            // SAFETY: the pointer is to a map value; user space writes the word as a whole.
+            Some(cost) => unsafe { cost.read_volatile() },
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn list_line(&self, slot: u32, line: u32) -> Option<&Line> {
+        LISTS.get_value(slot, &line)
+    }
+
+    #[inline(always)]
+    fn event_budget(&self, code: u8) -> Option<EventBudget> {
+        EVENT_BUDGETS.get(code as u32).copied()
+    }
+
+    #[inline(always)]
+    fn set_event_budget(&self, code: u8, budget: EventBudget) {
+        if let Some(place) = EVENT_BUDGETS.get_ptr_mut(code as u32) {
+            // SAFETY: the pointer is to this CPU's value, which nothing else touches while the program runs on this CPU.
+            unsafe { *place = budget };
+        }
+    }
+
+    #[inline(always)]
+    fn report_dropped(&self, reason_code: u8, length: usize, suppressed: u64) -> bool {
+        event::report(self.context.as_ptr().cast(), reason_code, length, suppressed)
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use crate::Tables;
 #[inline(always)]
 pub(super) fn learn<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) {
     let tick = tables.jiffies() >> globals.tick_shift;
-    let Some(set) = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask)) else { return };
+    let Some(set) = tables.flow_set(key.set(globals.table_seed, globals.flow_mask)) else { return };
     if let Some((flow, word)) = find(tables, set, key) {
         let new = state(key, word & ANSWERED != 0, tick, through);
         if new != word {
@@ -28,7 +28,7 @@ pub(super) fn learn<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, thro
 /// The peer through which the flow came, if the flow is known; with `answer`, notes that the service has answered.
 #[inline(always)]
 pub(super) fn through<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, answer: bool) -> Option<u16> {
-    let set = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask))?;
+    let set = tables.flow_set(key.set(globals.table_seed, globals.flow_mask))?;
     let Some((flow, word)) = find(tables, set, key) else {
         return tables.spilled_flow(&key).map(peer);
     };
@@ -67,7 +67,7 @@ fn find<'set, T: Tables>(tables: &T, set: &'set FlowSet, key: FlowKey) -> Option
 #[inline(never)]
 fn insert<T: Tables>(tables: &T, globals: &Globals, key: FlowKey, through: u16) {
     let tick = tables.jiffies() >> globals.tick_shift;
-    let Some(set) = tables.flow_set(key.set(globals.flow_seed, globals.flow_mask)) else { return };
+    let Some(set) = tables.flow_set(key.set(globals.table_seed, globals.flow_mask)) else { return };
     let new = state(key, false, tick, through);
     if let Some((flow, word)) = unused(tables, set) {
         return replace(tables, flow, word, key, new, Tally::FlowCreated);

@@ -394,6 +394,8 @@ mod tests {
     use relay_abi::Be16;
     use relay_abi::image;
 
+    use bytemuck::Zeroable as _;
+
     use super::*;
 
     fn image() -> Box<Image> {
@@ -405,6 +407,7 @@ mod tests {
             translate: translate::INGRESS,
             ring_start: 2,
             ring_length: 3,
+            ..Service::zeroed()
         };
         image.ring[..6].copy_from_slice(&[9, 9, 1, 0, 1, 9]);
         image.backends[0] = image::Backend {

@@ -5,21 +5,26 @@ use relay_abi::Ipv4;
 use relay_abi::bucket::TOKEN;
 use relay_abi::flow::TICKS;
 use relay_abi::image::Globals;
-use relay_abi::limits::FLOW_WAYS;
+use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 
 use super::inputs::Links;
 use super::peers::VERSION_LENGTH;
+use crate::config::policy::Clients;
 use crate::config::valid::{Config, Flows, HashKey, Role};
 
 /// Tokens a bucket holds at least: a traceroute sends this many probes at once.
 const LEAST_BURST: u64 = 5;
 
 /// The globals, but for the seed of the endpoint table.
-pub(super) fn globals(config: &Config, links: &Links, flow_seed: u64, generation: u64) -> Globals {
+pub(super) fn globals(config: &Config, links: &Links, table_seed: u64, generation: u64) -> Globals {
     let hz = links.jiffies_per_second.max(1);
     let (hash_key, flows) = match &config.role {
         Role::Ingress(ingress) => (Some(&ingress.hash_key), None),
         Role::Egress(egress) => (egress.hash_key.as_ref(), Some(egress.flows)),
+    };
+    let clients = match &config.role {
+        Role::Ingress(ingress) => Some(&ingress.clients),
+        Role::Egress(_) => None,
     };
     let tick_shift = tick_shift(hz);
     let mtu = config.tunnel.mtu.map_or(links.tunnel.mtu, u32::from);
@@ -27,11 +32,14 @@ pub(super) fn globals(config: &Config, links: &Links, flow_seed: u64, generation
     Globals {
         generation,
         hash_key: hash_key.map_or([0; 2], key_words),
-        flow_seed,
+        table_seed,
         edge_ifindex: links.edge.ifindex,
         tunnel_ifindex: links.tunnel.ifindex,
         tunnel_address: Ipv4(config.tunnel.local.octets()),
         edge_address: Ipv4(links.edge_address.octets()),
+        client_mask: clients.map_or(0, |clients| client_sets(clients) - 1),
+        prefix_mask: clients.map_or(0, |clients| prefix_sets(clients) - 1),
+        epoch_jiffies: 1,
         flow_mask: flows.map_or(0, |flows| flow_sets(flows) - 1),
         flow_idle_ticks: flows.map_or(0, |flows| idle_ticks(flows, hz, tick_shift)),
         tick_shift,
@@ -48,6 +56,18 @@ pub(super) fn globals(config: &Config, links: &Links, flow_seed: u64, generation
 #[must_use]
 pub fn flow_sets(flows: Flows) -> u32 {
     flows.entries.max(1).div_ceil(FLOW_WAYS as u32).next_power_of_two()
+}
+
+/// Sets of a client table with twice the places asked for, so that few clients find their set full: a power of two.
+#[must_use]
+pub fn client_sets(clients: &Clients) -> u32 {
+    (2 * clients.entries.max(1)).div_ceil(CLIENT_WAYS as u32).next_power_of_two()
+}
+
+/// Sets of a prefix table that suits a client table: a sixteenth of its places.
+#[must_use]
+pub fn prefix_sets(clients: &Clients) -> u32 {
+    (client_sets(clients) / 16).max(64)
 }
 
 /// The smallest power of two jiffies that is at least a second.
@@ -127,7 +147,7 @@ mod tests {
         config.tunnel.dscp = 46;
         config.tunnel.mtu = None;
         let globals = globals(&config, &sample::links(), 77, 5);
-        assert_eq!((globals.generation, globals.flow_seed), (5, 77));
+        assert_eq!((globals.generation, globals.table_seed), (5, 77));
         assert_eq!(globals.hash_key, [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
         assert_eq!(globals.outer_start, [0x45, 0xb8]);
         assert_eq!((globals.tunnel_mtu, globals.outer_ttl), (1500, 64));

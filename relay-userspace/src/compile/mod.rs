@@ -18,7 +18,7 @@ mod rows;
 mod sample;
 
 pub use error::{Error, What};
-pub use globals::flow_sets;
+pub use globals::{client_sets, flow_sets, prefix_sets};
 pub use inputs::{Link, Links, NextHops, ResolvedHop};
 
 use relay_abi::Image;
@@ -28,18 +28,18 @@ use relay_abi::limits::PEERS;
 
 use crate::config::valid::{Config, Role};
 
-/// Makes the image of a configuration. `flow_seed` is that of the flow table in use, `generation` the number the image
+/// Makes the image of a configuration. `table_seed` is that of the flow table in use, `generation` the number the image
 /// gets; neither influences anything else.
 pub fn compile(
     config: &Config,
     links: &Links,
     next_hops: &NextHops,
-    flow_seed: u64,
+    table_seed: u64,
     generation: u64,
 ) -> Result<Box<Image>, Error> {
     error::fits(What::Peers, config.peers.len(), PEERS)?;
     let mut image = bytemuck::allocation::zeroed_box::<Image>();
-    image.globals = globals::globals(config, links, flow_seed, generation);
+    image.globals = globals::globals(config, links, table_seed, generation);
     for (row, peer) in image.peers.iter_mut().zip(&config.peers) {
         *row = peers::peer(&config.tunnel, peer.address, next_hops);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use bytemuck::Zeroable;
 use relay_abi::image::{Backend, Service};
 use relay_abi::limits::{BACKENDS, RING_SLOTS, SERVICES};
 use relay_abi::{Be16, Image, Ipv4};
@@ -37,8 +38,7 @@ impl Rows {
             port: Be16::new(number(port)),
             protocol: wire(protocol),
             translate,
-            ring_start: 0,
-            ring_length: 0,
+            ..Service::zeroed()
         };
         self.services.push((service, ring));
         row(self.services.len())

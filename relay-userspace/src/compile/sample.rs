@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::inputs::{Link, Links};
+use crate::config::policy::{Clients, Events, Lists, Policy};
 use crate::config::valid::{
     AttachMode, Config, Egress, EgressService, EgressWay, Endpoint, Flows, HashKey, Icmp, Ingress,
     IngressBackend, IngressService, IngressWay, Neighbours, Peer, PeerIndex, Port, Protocol, Role, Tunnel,
@@ -48,6 +49,7 @@ fn config(role: Role) -> Config {
             .collect(),
         icmp: Icmp { rate: 1000, prefix_rate: 50 },
         neighbours: Neighbours { probe_interval: Duration::from_secs(2) },
+        events: Events::default(),
         role,
     }
 }
@@ -68,6 +70,8 @@ pub(super) fn ingress() -> Config {
     config(Role::Ingress(Ingress {
         public: "eth0".into(),
         hash_key: key(),
+        clients: Clients { entries: 1024, ..Clients::default() },
+        lists: Lists::default(),
         services: vec![
             IngressService {
                 name: "web".into(),
@@ -77,6 +81,7 @@ pub(super) fn ingress() -> Config {
                     vip: VIP,
                     backends: vec![backend(WEB_1, 3, &[0]), backend(WEB_2, 1, &[0, 1])],
                 },
+                policy: Policy::default(),
             },
             IngressService {
                 name: "game".into(),
@@ -86,6 +91,7 @@ pub(super) fn ingress() -> Config {
                     vips: vec![VIP, SECOND_VIP],
                     peers: vec![PeerIndex(0), PeerIndex(1)],
                 },
+                policy: Policy::default(),
             },
         ],
     }))

@@ -25,6 +25,16 @@ pub const FLOW_ENTRIES: u32 = 1_048_576;
 pub const FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time between probes of a stale next hop.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long at full rate a limit may be exceeded.
+pub const BURST: Duration = Duration::from_millis(200);
+/// Clients of services that an ingress relay has room for: 320 MiB of tables.
+pub const CLIENT_ENTRIES: u32 = 1_048_576;
+/// Length of the prefixes that are limited.
+pub const PREFIX_LENGTH: u8 = 24;
+/// SYN-ACKs a second and CPU that challenge clients.
+pub const CHALLENGE_RATE: u32 = 1_000_000;
+/// Samples of dropped packets a second, for each reason and CPU.
+pub const EVENT_RATE: u32 = 100;
 
 /// Smallest outer packet limit: what every IPv4 host takes (RFC 791).
 pub const TUNNEL_MTU_MIN: i64 = 576;

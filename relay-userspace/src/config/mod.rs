@@ -6,6 +6,7 @@
 
 pub mod defaults;
 mod document;
+pub mod policy;
 mod problem;
 mod raw;
 mod reference;

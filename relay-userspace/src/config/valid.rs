@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::policy::{Clients, Events, Lists, Policy};
+
 /// One relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -27,6 +29,8 @@ pub struct Config {
     pub icmp: Icmp,
     /// Keeping next hops alive.
     pub neighbours: Neighbours,
+    /// Samples of dropped packets.
+    pub events: Events,
     /// What only this relay's tier has.
     pub role: Role,
 }
@@ -47,6 +51,10 @@ pub struct Ingress {
     pub public: String,
     /// Key of the flow hash, the same on all ingress relays of a service.
     pub hash_key: HashKey,
+    /// What is kept of clients.
+    pub clients: Clients,
+    /// Lists of prefixes.
+    pub lists: Lists,
     /// At least one.
     pub services: Vec<IngressService>,
 }
@@ -62,6 +70,8 @@ pub struct IngressService {
     pub port: Port,
     /// Who rewrites, and what this relay must know for it.
     pub way: IngressWay,
+    /// What its clients may do.
+    pub policy: Policy,
 }
 
 /// Translation, seen from the ingress relay.

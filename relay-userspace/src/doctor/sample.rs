@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::facts::{Echo, Found, Link, Machine, Reach, Relay, Running, Settings};
+use crate::config::policy::{Clients, Events, Lists, Policy};
 use crate::config::valid::{
     AttachMode, Config, Egress, EgressService, EgressWay, Endpoint, Flows, HashKey, Icmp, Ingress,
     IngressBackend, IngressService, IngressWay, Neighbours, Peer, PeerIndex, Port, Protocol, Role, Tunnel,
@@ -28,6 +29,7 @@ pub(super) fn machine() -> Machine {
 
 fn config(role: Role) -> Config {
     Config {
+        events: Events::default(),
         node: "sample".into(),
         pin_directory: PathBuf::from("/sys/fs/bpf/xdp-relay"),
         state_directory: PathBuf::from("/run/xdp-relay"),
@@ -105,12 +107,19 @@ pub(super) fn ingress() -> Relay {
         peers: vec![PeerIndex(0)],
     };
     let services = vec![IngressService {
+        policy: Policy::default(),
         name: "web".into(),
         protocol: Protocol::Tcp,
         port: Port::Number(443),
         way: IngressWay::Translate { vip: VIP, backends: vec![backend] },
     }];
-    let ingress = Ingress { public: "eth0".into(), hash_key: HashKey::new([7; 16]), services };
+    let ingress = Ingress {
+        public: "eth0".into(),
+        hash_key: HashKey::new([7; 16]),
+        clients: Clients::default(),
+        lists: Lists::default(),
+        services,
+    };
     relay(config(Role::Ingress(ingress)), "public")
 }
 

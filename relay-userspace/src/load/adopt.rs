@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 use relay_abi::meta::{ABI_VERSION, MAGIC, Meta, ROLE_EGRESS, ROLE_INGRESS};
 use relay_abi::{Image, maps};
 
@@ -24,7 +25,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Adopted {
     /// Seed of the flow table's placement.
-    pub flow_seed: u64,
+    pub table_seed: u64,
     /// The image in force, if it can be told.
     pub image: Option<Box<Image>>,
 }
@@ -39,7 +40,7 @@ pub(super) fn examine(pins: &Pins, role: u32, shapes: &Shapes) -> Result<Found, 
     if info.value_size as usize != size_of::<Meta>() {
         return Err(refuse(pins, "its maps are of another version of xdp-relay"));
     }
-    let mut meta = Meta { magic: 0, abi_version: 0, role: 0, flow_seed: 0, created_seconds: 0 };
+    let mut meta = Meta { magic: 0, abi_version: 0, role: 0, table_seed: 0, created_seconds: 0 };
     syscall::read_element(map.as_fd(), bytemuck::bytes_of_mut(&mut meta))
         .map_err(|error| unreadable(pins, maps::META, &error))?;
     suits(&meta, role).map_err(|why| refuse(pins, &why))?;
@@ -48,7 +49,7 @@ pub(super) fn examine(pins: &Pins, role: u32, shapes: &Shapes) -> Result<Found, 
         let found = syscall::map_info(map.as_fd()).map_err(|error| unreadable(pins, name, &error))?;
         same_shape(name, &found, &shapes.map(name)?).map_err(|why| refuse(pins, &why))?;
     }
-    Ok(Found::Complete(Adopted { flow_seed: meta.flow_seed, image: image_in_force(pins) }))
+    Ok(Found::Complete(Adopted { table_seed: meta.table_seed, image: image_in_force(pins) }))
 }
 
 fn leftovers(pins: &Pins) -> Result<Found, Failure> {
@@ -95,10 +96,16 @@ fn same_shape(name: &str, found: &MapInfo, wanted: &MapInfo) -> Result<(), Strin
         return Ok(());
     }
     let sized = MapInfo { max_entries: wanted.max_entries, ..found };
-    if name == maps::FLOWS && sized == *wanted {
-        let entries = |info: &MapInfo| u64::from(info.max_entries) * relay_abi::limits::FLOW_WAYS as u64;
+    let (table, key, each) = match name {
+        maps::FLOWS => ("flow table", "[flows] entries", FLOW_WAYS as u64),
+        // The table has twice the places asked for.
+        maps::CLIENTS => ("client table", "[clients] entries", CLIENT_WAYS as u64 / 2),
+        _ => return Err(format!("its map {name} has another shape ({found:?}, not {wanted:?})")),
+    };
+    if sized == *wanted {
+        let entries = |info: &MapInfo| u64::from(info.max_entries) * each;
         return Err(format!(
-            "its flow table holds {} entries, [flows] entries asks for {}",
+            "its {table} is made for {} entries, {key} asks for {}",
             entries(&found),
             entries(wanted)
         ));
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
 
     fn meta() -> Meta {
-        Meta { magic: MAGIC, abi_version: ABI_VERSION, role: ROLE_EGRESS, flow_seed: 7, created_seconds: 1 }
+        Meta { magic: MAGIC, abi_version: ABI_VERSION, role: ROLE_EGRESS, table_seed: 7, created_seconds: 1 }
     }
 
     #[test]

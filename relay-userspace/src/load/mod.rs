@@ -43,14 +43,14 @@ pub use attach::{Attachment, Present, Wanted, detach_all};
 pub use object::OBJECT;
 
 /// What the data plane is to be, as far as it cannot change while the maps live.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Kind {
     /// One of [`relay_abi::meta::ROLE_INGRESS`], [`relay_abi::meta::ROLE_EGRESS`].
     pub role: u32,
     /// Name of the program in the object.
     pub program: &'static str,
-    /// Sets of the flow table, for the role that has one.
-    pub flow_sets: Option<u32>,
+    /// Entries of the maps whose size the configuration decides; the others have the size of the object.
+    pub sizes: Vec<(&'static str, u32)>,
 }
 
 /// The maps, new or adopted.
@@ -73,20 +73,20 @@ pub struct Program {
 
 /// Looks what is pinned, before anything is changed.
 pub fn examine(pins: &Pins, kind: &Kind) -> Result<Found, Failure> {
-    adopt::examine(pins, kind.role, &object::Shapes::read(kind.flow_sets)?)
+    adopt::examine(pins, kind.role, &object::Shapes::read(&kind.sizes)?)
 }
 
 impl Maps {
     /// Makes new maps, not pinned yet.
-    pub fn create(kind: &Kind, flow_seed: u64) -> Result<Self, Failure> {
+    pub fn create(kind: &Kind, table_seed: u64) -> Result<Self, Failure> {
         let mut loader = EbpfLoader::new();
-        size_flows(&mut loader, kind);
+        size_maps(&mut loader, kind);
         let mut ebpf = loader.load(OBJECT).map_err(|error| cannot("make the maps", &error))?;
         let meta = Meta {
             magic: MAGIC,
             abi_version: ABI_VERSION,
             role: kind.role,
-            flow_seed,
+            table_seed,
             created_seconds: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since_1970| since_1970.as_secs()),
@@ -101,7 +101,7 @@ impl Maps {
     /// Opens the pinned maps.
     pub fn adopt(pins: &Pins, kind: &Kind) -> Result<Self, Failure> {
         let mut loader = EbpfLoader::new();
-        size_flows(&mut loader, kind);
+        size_maps(&mut loader, kind);
         for name in maps::ALL {
             loader.map_pin_path(name, pins.map(name));
         }
@@ -110,7 +110,7 @@ impl Maps {
     }
 
     fn open(mut ebpf: Ebpf, kind: &Kind) -> Result<Self, Failure> {
-        let (_, image_flags) = object::Shapes::read(kind.flow_sets)?.image()?;
+        let (_, image_flags) = object::Shapes::read(&kind.sizes)?.image()?;
         let generations = ArrayOfMaps::try_from(duplicate(&mut ebpf, maps::GENERATIONS)?)
             .map_err(|error| cannot("open the map GENERATIONS", &error))?;
         let neighbours = HashMap::try_from(duplicate(&mut ebpf, maps::NEIGHBOURS)?)
@@ -172,9 +172,9 @@ impl Program {
     }
 }
 
-fn size_flows(loader: &mut EbpfLoader<'_>, kind: &Kind) {
-    if let Some(sets) = kind.flow_sets {
-        loader.map_max_entries(maps::FLOWS, sets);
+fn size_maps(loader: &mut EbpfLoader<'_>, kind: &Kind) {
+    for (map, entries) in &kind.sizes {
+        loader.map_max_entries(map, *entries);
     }
 }
 

@@ -13,22 +13,22 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("RELAY_EBPF_OBJECT")
 /// What the object says of its maps.
 pub(super) struct Shapes {
     maps: HashMap<String, aya_obj::Map>,
-    flow_sets: Option<u32>,
+    sizes: HashMap<&'static str, u32>,
 }
 
 impl Shapes {
-    /// Reads the object; `flow_sets` is the configured size of the flow table, if the role has one.
-    pub(super) fn read(flow_sets: Option<u32>) -> Result<Self, Failure> {
+    /// Reads the object; `sizes` are the entries of the maps whose size the configuration decides.
+    pub(super) fn read(sizes: &[(&'static str, u32)]) -> Result<Self, Failure> {
         let object = aya_obj::Object::parse(OBJECT).map_err(|error| {
             Failure::new(Exit::Failed, format!("cannot parse the built-in BPF object: {error}"))
         })?;
-        Ok(Self { maps: object.maps, flow_sets })
+        Ok(Self { maps: object.maps, sizes: sizes.iter().copied().collect() })
     }
 
     /// The shape of a map, with the configured size.
     pub(super) fn map(&self, name: &str) -> Result<MapInfo, Failure> {
         let map = self.maps.get(name).ok_or_else(|| lacks(name))?;
-        let configured = self.flow_sets.filter(|_| name == maps::FLOWS);
+        let configured = self.sizes.get(name).copied();
         Ok(MapInfo {
             map_type: map.map_type(),
             id: 0,
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_object_has_every_map_in_its_shape() {
-        let shapes = Shapes::read(Some(4096)).unwrap();
+        let shapes = Shapes::read(&[(maps::FLOWS, 4096)]).unwrap();
         for name in maps::ALL {
             shapes.map(name).unwrap();
         }

@@ -68,7 +68,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 struct Relay {
     config: Config,
     jiffies_per_second: u32,
-    flow_seed: u64,
+    table_seed: u64,
     pins: Pins,
     _pins_lock: Lock,
     netlink: Netlink,
@@ -201,7 +201,7 @@ impl Relay {
 
     fn publish(&mut self, links: Links, next_hops: NextHops) -> Result<(), Failure> {
         let generation = self.publisher.next_generation().unwrap_or(1);
-        let image = compile::compile(&self.config, &links, &next_hops, self.flow_seed, generation)
+        let image = compile::compile(&self.config, &links, &next_hops, self.table_seed, generation)
             .map_err(start::too_large)?;
         if self.publisher.changes(&image) {
             self.publisher.publish(&self.pins, image)?;

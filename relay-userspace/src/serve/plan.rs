@@ -1,5 +1,6 @@
 //! What a configuration asks of the kernel side: which program, which interfaces, which next hops. Pure.
 
+use relay_abi::limits::CLIENT_WAYS;
 use relay_abi::maps;
 use relay_abi::meta::{ROLE_EGRESS, ROLE_INGRESS};
 
@@ -27,11 +28,22 @@ pub(super) fn interfaces(config: &Config) -> Vec<&str> {
 /// The program and what sizes its maps.
 pub(super) fn kind(config: &Config) -> Kind {
     match &config.role {
-        Role::Ingress(_) => Kind { role: ROLE_INGRESS, program: maps::PROGRAM_INGRESS, flow_sets: None },
+        Role::Ingress(ingress) => {
+            let sets = compile::client_sets(&ingress.clients);
+            Kind {
+                role: ROLE_INGRESS,
+                program: maps::PROGRAM_INGRESS,
+                sizes: vec![
+                    (maps::CLIENTS, sets),
+                    (maps::CLIENT_DETAILS, sets * CLIENT_WAYS as u32),
+                    (maps::PREFIXES, compile::prefix_sets(&ingress.clients)),
+                ],
+            }
+        }
         Role::Egress(egress) => Kind {
             role: ROLE_EGRESS,
             program: maps::PROGRAM_EGRESS,
-            flow_sets: Some(compile::flow_sets(egress.flows)),
+            sizes: vec![(maps::FLOWS, compile::flow_sets(egress.flows))],
         },
     }
 }

@@ -37,12 +37,12 @@ impl Relay {
         load::refuse_foreign(&pins, &wanted)?;
 
         let mut hops = Hops { facts, table: NextHopTable::new(plan::targets(&config)) };
-        let (flow_seed, generation) = match &found {
-            Found::Complete(Adopted { flow_seed, image: Some(image) }) => {
+        let (table_seed, generation) = match &found {
+            Found::Complete(Adopted { table_seed, image: Some(image) }) => {
                 hops.remember(image);
-                (*flow_seed, image.globals.generation + 1)
+                (*table_seed, image.globals.generation + 1)
             }
-            Found::Complete(Adopted { flow_seed, image: None }) => (*flow_seed, 1),
+            Found::Complete(Adopted { table_seed, image: None }) => (*table_seed, 1),
             Found::Nothing => (random_seed()?, 1),
         };
         hops.resolve_all(&config, &mut netlink).await;
@@ -51,7 +51,7 @@ impl Relay {
             facts.links(plan::edge(&config), &config.tunnel.interface, jiffies_per_second).unwrap_or(links);
         let next_hops = table.resolved(&facts);
         let image =
-            compile::compile(&config, &links, &next_hops, flow_seed, generation).map_err(too_large)?;
+            compile::compile(&config, &links, &next_hops, table_seed, generation).map_err(too_large)?;
 
         let mut maps;
         match found {
@@ -61,7 +61,7 @@ impl Relay {
                 tracing::info!("adopted the maps in {}, generation {generation}", pins.directory().display());
             }
             Found::Nothing => {
-                maps = Maps::create(&kind, flow_seed)?;
+                maps = Maps::create(&kind, table_seed)?;
                 maps.publisher.publish(&pins, image)?;
                 maps.pin(&pins)?;
                 tracing::info!("made and pinned new maps in {}", pins.directory().display());
@@ -76,7 +76,7 @@ impl Relay {
         let mut relay = Self {
             config,
             jiffies_per_second,
-            flow_seed,
+            table_seed,
             pins,
             _pins_lock: pins_lock,
             netlink,

@@ -128,7 +128,7 @@ pub fn table(
     }
     for flow in flows {
         let key = flow.key();
-        let set = &mut table[key.set(globals.flow_seed, globals.flow_mask) as usize];
+        let set = &mut table[key.set(globals.table_seed, globals.flow_mask) as usize];
         let free = (0..FLOW_WAYS).find(|entry| set[2 * entry] == 0);
         let entry = free.with_context(|| format!("there is no room for the flow {flow}"))?;
         (set[2 * entry], set[2 * entry + 1]) = (key.addresses, flow.state(config, tick)?);

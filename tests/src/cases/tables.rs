@@ -6,9 +6,16 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use relay_abi::bucket::Bucket;
+use relay_abi::client::{ClientDetails, ClientSet};
+use relay_abi::event::EventBudget;
 use relay_abi::flow::{Flow, FlowKey, FlowSet};
-use relay_abi::limits::{FLOW_WAYS, ICMP_BUCKETS, REPORT_BUCKETS, TALLY_CODES};
+use relay_abi::limit::PrefixSet;
+use relay_abi::limits::{
+    CLIENT_WAYS, FLOW_WAYS, ICMP_BUCKETS, REASON_CODES, REPORT_BUCKETS, SERVICES, TALLY_CODES,
+};
+use relay_abi::list::{self, Line};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::service_state::{ServiceCounters, ServiceState};
 use relay_abi::{Image, Ipv4, Mac, Tally};
 use relay_core::Tables;
 use relay_core::tables::{Route, RouteQuery};
@@ -36,6 +43,18 @@ pub struct MemTables {
     pub reports: RefCell<Vec<NeighbourKey>>,
     pub buckets: RefCell<Vec<Bucket>>,
     pub tallies: RefCell<[u64; TALLY_CODES]>,
+    /// The client table; as many sets as the image has.
+    pub clients: Vec<ClientSet>,
+    pub client_details: Vec<ClientDetails>,
+    pub prefixes: Vec<PrefixSet>,
+    pub service_states: Vec<ServiceState>,
+    pub service_counters: Vec<ServiceCounters>,
+    pub fair_costs: Vec<u64>,
+    /// The lists, by slot; empty for none.
+    pub lists: [Vec<Line>; list::slot::COUNT],
+    pub event_budgets: RefCell<Vec<EventBudget>>,
+    /// Code, length and suppressed events of each report.
+    pub events: RefCell<Vec<(u8, usize, u64)>>,
     flows: Vec<FlowSet>,
 }
 
@@ -49,7 +68,19 @@ impl MemTables {
                 state: AtomicU64::new(words[2 * entry + 1]),
             }))
         };
+        let (client_sets, prefix_sets) = image
+            .as_ref()
+            .map_or((1, 1), |image| (image.globals.client_mask + 1, image.globals.prefix_mask + 1));
         Self {
+            clients: many(client_sets as usize),
+            client_details: many(client_sets as usize * CLIENT_WAYS),
+            prefixes: many(prefix_sets as usize),
+            service_states: many(SERVICES),
+            service_counters: many(SERVICES),
+            fair_costs: vec![0; SERVICES],
+            lists: Default::default(),
+            event_budgets: RefCell::new(vec![EventBudget::default(); REASON_CODES]),
+            events: RefCell::default(),
             image,
             now: Cell::new(NOW),
             edge,
@@ -102,6 +133,57 @@ impl Tables for MemTables {
 
     fn swap(&self, word: &AtomicU64, old: u64, new: u64) -> bool {
         !self.contended && word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    fn add(&self, word: &AtomicU64, value: u64) -> u64 {
+        word.fetch_add(value, Ordering::SeqCst)
+    }
+
+    fn exchange(&self, word: &AtomicU64, value: u64) -> u64 {
+        word.swap(value, Ordering::SeqCst)
+    }
+
+    fn client_set(&self, set: u32) -> Option<&ClientSet> {
+        self.clients.get(set as usize)
+    }
+
+    fn client_details(&self, place: u32) -> Option<&ClientDetails> {
+        self.client_details.get(place as usize)
+    }
+
+    fn prefix_set(&self, set: u32) -> Option<&PrefixSet> {
+        self.prefixes.get(set as usize)
+    }
+
+    fn service_state(&self, service: u16) -> Option<&ServiceState> {
+        self.service_states.get(usize::from(service))
+    }
+
+    fn service_counters(&self, service: u16) -> Option<&ServiceCounters> {
+        self.service_counters.get(usize::from(service))
+    }
+
+    fn fair_cost(&self, service: u16) -> u64 {
+        self.fair_costs.get(usize::from(service)).copied().unwrap_or(0)
+    }
+
+    fn list_line(&self, slot: u32, line: u32) -> Option<&Line> {
+        self.lists.get(slot as usize)?.get(line as usize)
+    }
+
+    fn event_budget(&self, code: u8) -> Option<EventBudget> {
+        self.event_budgets.borrow().get(usize::from(code)).copied()
+    }
+
+    fn set_event_budget(&self, code: u8, budget: EventBudget) {
+        if let Some(place) = self.event_budgets.borrow_mut().get_mut(usize::from(code)) {
+            *place = budget;
+        }
+    }
+
+    fn report_dropped(&self, reason_code: u8, length: usize, suppressed: u64) -> bool {
+        self.events.borrow_mut().push((reason_code, length, suppressed));
+        true
     }
 
     fn spilled_flow(&self, key: &FlowKey) -> Option<u64> {
@@ -170,6 +252,10 @@ impl Tables for MemTables {
     fn tally(&self, tally: Tally) {
         self.tallies.borrow_mut()[tally as usize] += 1;
     }
+}
+
+fn many<T: Default>(count: usize) -> Vec<T> {
+    std::iter::repeat_with(T::default).take(count).collect()
 }
 
 fn within(address: Ipv4Addr, (network, bits): ([u8; 4], u8)) -> bool {

@@ -7,6 +7,7 @@ pub(super) mod rules;
 mod services;
 mod uniqueness;
 
+use super::policy::{Clients, Events, Lists};
 use std::collections::HashMap;
 
 use super::document::{At, Reader, RoleName};
@@ -45,6 +46,7 @@ pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
     let tunnel = &file.tunnel.given()?.value;
     let interfaces = &file.interfaces.given()?.value;
     let config = Config {
+        events: Events::default(),
         node: file.node.given()?.value.clone(),
         pin_directory: file.pin_directory.value.clone(),
         state_directory: file.state_directory.value.clone(),
@@ -70,7 +72,13 @@ fn ingress(
     services: Vec<super::valid::IngressService>,
 ) -> Option<Role> {
     let public = file.interfaces.given()?.value.public.given()?.value.clone();
-    Some(Role::Ingress(Ingress { public, hash_key: hash_key?, services }))
+    Some(Role::Ingress(Ingress {
+        public,
+        hash_key: hash_key?,
+        clients: Clients::default(),
+        lists: Lists::default(),
+        services,
+    }))
 }
 
 fn egress(

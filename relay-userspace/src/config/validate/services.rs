@@ -5,6 +5,7 @@ use super::rules;
 use super::uniqueness::{Addresses, Endpoints, Once, Use, distinct};
 use crate::config::defaults;
 use crate::config::document::{At, Field, Reader, Shape, missing};
+use crate::config::policy::Policy;
 use crate::config::problem::{Class, Problem, Span, excerpt};
 use crate::config::raw::{self, File, Translate};
 use crate::config::shape::PortOrAny;
@@ -74,7 +75,7 @@ impl<'c, 'a> Services<'c, 'a> {
             }
         };
         let (name, protocol) = (service.name.given()?.value.clone(), service.protocol.given()?.value);
-        Some(IngressService { name, protocol, port: port?, way })
+        Some(IngressService { name, protocol, port: port?, way, policy: Policy::default() })
     }
 
     /// A service of an egress relay.
