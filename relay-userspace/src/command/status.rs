@@ -394,8 +394,6 @@ mod tests {
     use relay_abi::Be16;
     use relay_abi::image;
 
-    use bytemuck::Zeroable as _;
-
     use super::*;
 
     fn image() -> Box<Image> {

@@ -181,7 +181,7 @@ mod tests {
         let wanted = MapInfo { map_type: 2, id: 0, key_size: 4, value_size: 64, max_entries: 1024, flags: 0 };
         assert_eq!(same_shape(maps::FLOWS, &MapInfo { id: 9, ..wanted }, &wanted), Ok(()));
         let why = same_shape(maps::FLOWS, &MapInfo { max_entries: 2048, ..wanted }, &wanted).unwrap_err();
-        assert_eq!(why, "its flow table holds 8192 entries, [flows] entries asks for 4096");
+        assert_eq!(why, "its flow table is made for 8192 entries, [flows] entries asks for 4096");
         let other =
             same_shape(maps::COUNTERS, &MapInfo { max_entries: 2048, ..wanted }, &wanted).unwrap_err();
         assert!(other.contains("COUNTERS has another shape"), "{other}");
