@@ -1,9 +1,27 @@
-//! How long the kernel's tick is. Nothing in procfs says it; the resolution of the coarse clock does.
+//! The kernel's tick: how long it is, how many there were, and when a tick that the packet path noted was.
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
-/// Ticks of the running kernel in a second (CONFIG_HZ): 100, 250, 300 or 1000.
+use relay_abi::client;
+
+use crate::load::syscall;
+
+const SECOND: i64 = 1_000_000_000;
+/// What the kernel's counter starts with, in seconds: `INITIAL_JIFFIES`, in 32 bits.
+const BEFORE_START: u32 = 300;
+/// `bpf_jiffies64`
+const JIFFIES_HELPER: u64 = 118;
+/// Comparisons of the counter with the clock.
+const ATTEMPTS: u32 = 8;
+/// Ticks by which the packet path may seem ahead of us, which read the clock before the table.
+const AHEAD: u32 = 8;
+
+/// Ticks of the running kernel in a second (CONFIG_HZ): 100, 250, 300 or 1000. Nothing in procfs says it; the resolution
+/// of the coarse clock does.
 pub fn jiffies_per_second() -> io::Result<u32> {
     let mut resolution = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the pointer is valid for one timespec, which the kernel writes whole when it returns 0.
@@ -19,11 +37,139 @@ pub fn jiffies_per_second() -> io::Result<u32> {
 
 /// The kernel rounds the tick to whole nanoseconds: 300 Hz is 3333333 ns.
 fn from_resolution(seconds: i64, nanoseconds: i64) -> Option<u32> {
-    const SECOND: i64 = 1_000_000_000;
     if seconds != 0 || !(1..=SECOND).contains(&nanoseconds) {
         return None;
     }
     u32::try_from((SECOND + nanoseconds / 2) / nanoseconds).ok()
+}
+
+/// The kernel's counter of ticks (`jiffies64`), which the packet path goes by, at `hz` ticks a second.
+///
+/// The counter follows the monotonic clock from when the kernel's timer began to run, some ticks after that clock. How many is asked of
+/// the kernel once, at the first call, which takes CAP_BPF and CAP_NET_ADMIN; without these the counter is taken to be that
+/// much further on: a quarter of a second on the machine this was written on.
+#[must_use]
+pub fn now(hz: u32) -> u64 {
+    static LATE: OnceLock<u64> = OnceLock::new();
+    by_the_clock(hz).saturating_sub(*LATE.get_or_init(|| late(hz).unwrap_or(0)))
+}
+
+/// The counter, if it had run as long as the monotonic clock.
+fn by_the_clock(hz: u32) -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the pointer is valid for one timespec. The clock exists, so that this cannot fail; zero would be left if it did.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr()) };
+    // SAFETY: zeroes are a timespec, and so is what the call writes.
+    let time = unsafe { time.assume_init() };
+    from_monotonic(time.tv_sec, time.tv_nsec, hz)
+}
+
+fn from_monotonic(seconds: i64, nanoseconds: i64, hz: u32) -> u64 {
+    let hz = hz.max(1);
+    let tick = (SECOND + i64::from(hz) / 2) / i64::from(hz);
+    let ticks = (i128::from(seconds) * i128::from(SECOND) + i128::from(nanoseconds)) / i128::from(tick);
+    let start = 0_u32.wrapping_sub(BEFORE_START.wrapping_mul(hz));
+    u64::from(start) + u64::try_from(ticks).unwrap_or(0)
+}
+
+/// Ticks by which the counter is behind [`by_the_clock`].
+fn late(hz: u32) -> io::Result<u64> {
+    let counter = Counter::open()?;
+    let mut least = u64::MAX;
+    for _ in 0..ATTEMPTS {
+        let expected = by_the_clock(hz);
+        // A tick that is handled late makes the counter stand still for a moment: the least difference is right.
+        least = least.min(expected.saturating_sub(counter.read()?));
+    }
+    Ok(least)
+}
+
+/// The kernel's counter itself, read by two programs of three instructions: a run gives 32 bits.
+#[derive(Debug)]
+pub struct Counter {
+    low: OwnedFd,
+    high: OwnedFd,
+}
+
+impl Counter {
+    /// Loads the programs, which takes CAP_BPF and CAP_NET_ADMIN.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { low: shifted_right(0)?, high: shifted_right(32)? })
+    }
+
+    /// Runs them.
+    pub fn read(&self) -> io::Result<u64> {
+        let read = |program: &OwnedFd| syscall::test_run(program.as_fd()).map(u64::from);
+        let (before, low, after) = (read(&self.high)?, read(&self.low)?, read(&self.high)?);
+        // The upper half changed in between.
+        let low = if before == after { low } else { 0 };
+        Ok(after << 32 | low)
+    }
+}
+
+fn shifted_right(bits: u64) -> io::Result<OwnedFd> {
+    const CALL: u64 = 0x85;
+    const SHIFT_RIGHT: u64 = 0x77;
+    const EXIT: u64 = 0x95;
+    syscall::load_xdp("jiffies", &[CALL | JIFFIES_HELPER << 32, SHIFT_RIGHT | bits << 32, EXIT])
+}
+
+/// One moment, by the packet path's clock and by the wall's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The kernel's counter.
+    pub jiffies: u64,
+    /// The same moment in the time of people.
+    pub time: SystemTime,
+    hz: u32,
+    tick_shift: u32,
+}
+
+impl Moment {
+    /// Now. A tick in the tables is 2^`tick_shift` jiffies.
+    #[must_use]
+    pub fn now(hz: u32, tick_shift: u32) -> Self {
+        Self { jiffies: now(hz), time: SystemTime::now(), hz: hz.max(1), tick_shift }
+    }
+
+    /// The running tick of the tables.
+    #[must_use]
+    pub const fn tick(&self) -> u64 {
+        self.jiffies >> self.tick_shift
+    }
+
+    /// Jiffies in a second.
+    #[must_use]
+    pub const fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    /// When a client was last seen, by its state word ([`client::seen`]): to a tick, and right if that was less than
+    /// [`client::TICKS`] ticks ago, four hours and a half.
+    #[must_use]
+    pub fn last_seen(&self, state: u64) -> SystemTime {
+        self.started(self.tick().saturating_sub(client::age(state, self.tick())))
+    }
+
+    /// When a tick of which the lower 32 bits are given began; `None` for 0, which stands for never.
+    #[must_use]
+    pub fn at(&self, tick: u32) -> Option<SystemTime> {
+        let age = (self.tick() as u32).wrapping_sub(tick);
+        let age = if age > u32::MAX - AHEAD { 0 } else { age };
+        (tick != 0).then(|| self.started(self.tick().saturating_sub(u64::from(age))))
+    }
+
+    fn started(&self, tick: u64) -> SystemTime {
+        let jiffies = self.jiffies.saturating_sub(tick << self.tick_shift);
+        self.time.checked_sub(self.duration(jiffies)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// How long so many jiffies are.
+    #[must_use]
+    pub fn duration(&self, jiffies: u64) -> Duration {
+        let hz = u64::from(self.hz);
+        Duration::from_secs(jiffies / hz) + Duration::from_nanos(jiffies % hz * SECOND.unsigned_abs() / hz)
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +188,48 @@ mod tests {
     #[test]
     fn the_running_kernel_has_a_tick() {
         assert!([100, 250, 300, 1000].contains(&jiffies_per_second().unwrap()));
+    }
+
+    #[test]
+    fn the_counter_starts_five_minutes_before_it_runs_over_32_bits() {
+        for hz in [100, 250, 300, 1000] {
+            assert_eq!(from_monotonic(0, 0, hz), (1 << 32) - u64::from(hz) * 300);
+        }
+        assert_eq!(from_monotonic(300, 3_999_999, 250), 1 << 32);
+        assert_eq!(from_monotonic(300, 4_000_000, 250), (1 << 32) + 1);
+        // 300 Hz: a tick is 3333333 ns, so that there are a few more than 300 in each second.
+        assert_eq!(from_monotonic(10_000_000, 0, 300) - from_monotonic(0, 0, 300), 3_000_000_300);
+    }
+
+    fn moment() -> Moment {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        Moment { jiffies: (1 << 32) + 128, time, hz: 250, tick_shift: 8 }
+    }
+
+    fn ago(seconds: f64) -> SystemTime {
+        moment().time - Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn ticks_of_states_become_times() {
+        let (moment, key) = (moment(), client::key(relay_abi::Ipv4([192, 0, 2, 1]), 3));
+        let seen = |tick: u64| moment.last_seen(client::state(key, 0, tick));
+        // A tick is 256 jiffies, 1.024 s; the running one began half of that ago.
+        assert_eq!(seen(moment.tick()), ago(0.512));
+        assert_eq!(seen(moment.tick() - 100), ago(102.912));
+        assert_eq!(seen(moment.tick() + 1), ago(0.512));
+        assert_eq!(seen(moment.tick() - client::TICKS + 100), ago(0.512 + 1.024 * 16_284.0));
+    }
+
+    #[test]
+    fn ticks_of_details_become_times() {
+        let mut moment = moment();
+        assert_eq!(moment.at(0), None);
+        let tick = moment.tick() as u32;
+        assert_eq!(moment.at(tick), Some(ago(0.512)));
+        assert_eq!(moment.at(tick.wrapping_add(1)), Some(ago(0.512)));
+        assert_eq!(moment.at(tick - 100_000), Some(ago(0.512 + 102_400.0)));
+        moment.jiffies += 1 << 40;
+        assert_eq!(moment.at(moment.tick() as u32 - 5), Some(ago(0.512 + 5.12)));
     }
 }

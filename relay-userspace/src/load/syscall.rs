@@ -13,8 +13,10 @@ use std::path::Path;
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
+const PROG_LOAD: libc::c_long = 5;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -26,6 +28,7 @@ const LINK_DETACH: libc::c_long = 34;
 const READ_ONLY: u32 = 1 << 3;
 
 const MAP_TYPE_ARRAY: u32 = 2;
+const PROGRAM_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
 
 /// `XDP_FLAGS_SKB_MODE`: the generic hook.
@@ -207,6 +210,66 @@ fn open_with(path: &Path, file_flags: u32) -> io::Result<OwnedFd> {
     let mut attribute = Object { pathname: path.as_ptr().addr() as u64, bpf_fd: 0, file_flags };
     // SAFETY: the path is NUL-terminated and outlives the call.
     unsafe { bpf(OBJ_GET, &mut attribute) }.map(own)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgramLoad {
+    program_type: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buffer: u64,
+    kernel_version: u32,
+    program_flags: u32,
+    name: [u8; 16],
+}
+
+/// Loads an XDP program of a few instructions.
+pub(crate) fn load_xdp(name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
+    let license = c"Dual MIT/GPL";
+    let mut attribute = ProgramLoad {
+        program_type: PROGRAM_TYPE_XDP,
+        instruction_count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr().addr() as u64,
+        license: license.as_ptr().addr() as u64,
+        ..ProgramLoad::default()
+    };
+    // The last byte stays zero.
+    for (to, from) in attribute.name[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    // SAFETY: the instructions are as many as said, the licence is NUL-terminated, and both outlive the call.
+    unsafe { bpf(PROG_LOAD, &mut attribute) }.map(own)
+}
+
+/// Runs a program once on an empty frame; gives what it returns.
+pub(crate) fn test_run(program: BorrowedFd<'_>) -> io::Result<u32> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct TestRun {
+        prog_fd: u32,
+        returned: u32,
+        size_in: u32,
+        size_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+    }
+    let frame = [0_u8; 64];
+    let mut attribute = TestRun {
+        prog_fd: raw(program),
+        size_in: frame.len() as u32,
+        data_in: frame.as_ptr().addr() as u64,
+        repeat: 1,
+        ..TestRun::default()
+    };
+    // SAFETY: the frame is as long as said and outlives the call; nothing is written but the attribute.
+    unsafe { bpf(PROG_TEST_RUN, &mut attribute) }?;
+    Ok(attribute.returned)
 }
 
 #[repr(C)]
