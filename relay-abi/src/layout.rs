@@ -11,7 +11,7 @@ use crate::flow::{Flow, FlowKey, FlowSet};
 use crate::image::{Backend, Globals, Image, NextHop, Peer, Service};
 use crate::limit::{Costs, Prefix, PrefixSet};
 use crate::limits::SERVICES;
-use crate::list::{Entry, Header as ListHeader, Line};
+use crate::list::{Entry, Line};
 use crate::meta::Meta;
 use crate::neighbour::{Neighbour, NeighbourKey};
 use crate::service_state::{ServiceCounters, ServiceState};
@@ -30,7 +30,7 @@ const _: () = {
     assert!(size_of::<ClientDetails>() == 128);
     assert!(size_of::<Prefix>() == 32 && size_of::<PrefixSet>() == 128);
     assert!(size_of::<ServiceState>() == 64 && size_of::<ServiceCounters>() == 176);
-    assert!(size_of::<Line>() == 64 && size_of::<ListHeader>() == 64 && size_of::<Entry>() == 16);
+    assert!(size_of::<Line>() == 64 && size_of::<Entry>() == 16);
     assert!(size_of::<Event>() == 96 && size_of::<EventBudget>() == 24);
     // A service's index fits the key of a client.
     assert!(SERVICES <= 256);

@@ -15,6 +15,9 @@ use crate::wire::ethernet::Stations;
 
 /// Configuration, state and kernel services, as the packet path sees them.
 pub trait Tables {
+    /// A list of prefixes.
+    type List;
+
     /// The configuration in force; `None` before the first is published.
     fn image(&self) -> Option<&Image>;
 
@@ -55,8 +58,11 @@ pub trait Tables {
     /// The fair share of a client of a service, as a cost; 0 at peace.
     fn fair_cost(&self, service: u16) -> u64;
 
-    /// A line of a list, one of [`relay_abi::list::slot`].
-    fn list_line(&self, slot: u32, line: u32) -> Option<&Line>;
+    /// The list in force, one of [`relay_abi::list::slot`].
+    fn list(&self, slot: u32) -> Option<&Self::List>;
+
+    /// A line of a list.
+    fn list_line<'list>(&self, list: &'list Self::List, line: u32) -> Option<&'list Line>;
 
     /// What this CPU may still report of a reason, by its code.
     fn event_budget(&self, code: u8) -> Option<EventBudget>;

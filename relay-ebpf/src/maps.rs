@@ -70,9 +70,11 @@ pub(crate) static SERVICE_COUNTERS: PerCpuArray<ServiceCounters, { limits::SERVI
 #[btf_map]
 pub(crate) static FAIR_COSTS: Array<u64, { limits::SERVICES }, MMAPABLE> = Array::new();
 
+/// A list: an array of any length.
+pub(crate) type List = Array<Line, 1, { MMAPABLE | ANY_LENGTH }>;
+
 #[btf_map]
-pub(crate) static LISTS: ArrayOfMaps<Array<Line, 1, { MMAPABLE | ANY_LENGTH }>, { list::slot::COUNT }> =
-    ArrayOfMaps::new();
+pub(crate) static LISTS: ArrayOfMaps<List, { list::slot::COUNT }> = ArrayOfMaps::new();
 
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<(), { limits::EVENT_RING_BYTES as usize }> = RingBuf::new();

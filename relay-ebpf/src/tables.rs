@@ -20,7 +20,7 @@ use relay_core::tables::{Route, RouteQuery};
 
 use crate::maps::{
     CLIENT_DETAILS, CLIENTS, EVENT_BUDGETS, FAIR_COSTS, FLOW_SPILL, FLOWS, GENERATIONS, ICMP_BUCKETS, LISTS,
-    NEIGHBOUR_MISSES, NEIGHBOURS, PREFIXES, SERVICE_COUNTERS, SERVICE_STATES,
+    List, NEIGHBOUR_MISSES, NEIGHBOURS, PREFIXES, SERVICE_COUNTERS, SERVICE_STATES,
 };
 use crate::{count, event, route};
 
@@ -37,6 +37,8 @@ impl MapTables {
 }
 
 impl Tables for MapTables {
+    type List = List;
+
     #[inline(always)]
     fn image(&self) -> Option<&Image> {
         GENERATIONS.get_value(0, &0)
@@ -119,8 +121,13 @@ impl Tables for MapTables {
     }
 
     #[inline(always)]
-    fn list_line(&self, slot: u32, line: u32) -> Option<&Line> {
-        LISTS.get_value(slot, &line)
+    fn list(&self, slot: u32) -> Option<&List> {
+        LISTS.get(slot)
+    }
+
+    #[inline(always)]
+    fn list_line<'list>(&self, list: &'list List, line: u32) -> Option<&'list Line> {
+        list.get(line)
     }
 
     #[inline(always)]

@@ -115,6 +115,8 @@ impl MemTables {
 pub const NOW: u64 = 24 * 3600 * 250 + 0x1234_5678;
 
 impl Tables for MemTables {
+    type List = Vec<Line>;
+
     fn image(&self) -> Option<&Image> {
         self.image.as_deref()
     }
@@ -167,8 +169,12 @@ impl Tables for MemTables {
         self.fair_costs.get(usize::from(service)).copied().unwrap_or(0)
     }
 
-    fn list_line(&self, slot: u32, line: u32) -> Option<&Line> {
-        self.lists.get(slot as usize)?.get(line as usize)
+    fn list(&self, slot: u32) -> Option<&Vec<Line>> {
+        self.lists.get(slot as usize)
+    }
+
+    fn list_line<'list>(&self, list: &'list Vec<Line>, line: u32) -> Option<&'list Line> {
+        list.get(line as usize)
     }
 
     fn event_budget(&self, code: u8) -> Option<EventBudget> {
