@@ -8,6 +8,7 @@ pub mod command;
 pub mod compile;
 pub mod config;
 pub mod doctor;
+pub mod events;
 pub mod exit;
 pub mod host;
 pub mod inspect;

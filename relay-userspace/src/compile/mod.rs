@@ -15,7 +15,7 @@ mod pool;
 mod ring;
 mod rows;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 pub use error::{Error, What};
 pub use globals::{client_sets, flow_sets, prefix_sets};

@@ -12,15 +12,15 @@ use crate::config::valid::{
     WeightedHost,
 };
 
-pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 10);
-pub(super) const SECOND_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 11);
-pub(super) const WEB_1: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 51);
-pub(super) const WEB_2: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 52);
-pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub(super) const FIRST_PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-pub(super) const EDGE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 10);
+pub(crate) const SECOND_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 11);
+pub(crate) const WEB_1: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 51);
+pub(crate) const WEB_2: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 52);
+pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(crate) const FIRST_PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+pub(crate) const EDGE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-pub(super) fn links() -> Links {
+pub(crate) fn links() -> Links {
     let link = |ifindex: u8, name: &str| Link {
         ifindex: u32::from(ifindex),
         mac: [2, 0, 0, 0, 0, ifindex],
@@ -59,7 +59,7 @@ fn key() -> HashKey {
 }
 
 /// A TCP service with two backends that is translated here, and a UDP one that is not.
-pub(super) fn ingress() -> Config {
+pub(crate) fn ingress() -> Config {
     let backend = |address, weight, peers: &[usize]| IngressBackend {
         name: format!("at-{address}"),
         address,
@@ -98,7 +98,7 @@ pub(super) fn ingress() -> Config {
 }
 
 /// The other side of [`ingress`].
-pub(super) fn egress() -> Config {
+pub(crate) fn egress() -> Config {
     let endpoint = |address| Endpoint { name: format!("at-{address}"), address, port: Port::Number(8443) };
     let host = |address, weight| WeightedHost { name: format!("at-{address}"), address, weight };
     config(Role::Egress(Egress {

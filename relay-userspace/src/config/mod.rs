@@ -34,6 +34,7 @@ use valid::Config;
 
 pub use reference::reference;
 pub use report::{Report, Style};
+pub(crate) use suggest::advice as did_you_mean;
 
 /// What to do about a secret that this user may not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,6 +62,8 @@ pub struct Maps {
     pub neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
     /// Next hops whose link-layer address the packet path misses.
     pub misses: RingBuf<MapData>,
+    /// Samples of dropped packets.
+    pub events: RingBuf<MapData>,
 }
 
 /// A loaded program and where it is attached.
@@ -117,7 +119,9 @@ impl Maps {
             .map_err(|error| cannot("open the map NEIGHBOURS", &error))?;
         let misses = RingBuf::try_from(duplicate(&mut ebpf, maps::NEIGHBOUR_MISSES)?)
             .map_err(|error| cannot("open the map NEIGHBOUR_MISSES", &error))?;
-        Ok(Self { ebpf, publisher: Publisher::new(generations, image_flags), neighbours, misses })
+        let events = RingBuf::try_from(duplicate(&mut ebpf, maps::EVENTS)?)
+            .map_err(|error| cannot("open the map EVENTS", &error))?;
+        Ok(Self { ebpf, publisher: Publisher::new(generations, image_flags), neighbours, misses, events })
     }
 
     /// Pins new maps; the last one makes the set complete.
@@ -132,14 +136,14 @@ impl Maps {
 
     /// Loads the program onto the maps, and leaves the maps that user space goes on using.
     pub fn load(self, kind: &Kind) -> Result<(Program, Served), Failure> {
-        let Self { mut ebpf, publisher, neighbours, misses } = self;
+        let Self { mut ebpf, publisher, neighbours, misses, events } = self;
         let program: &mut Xdp = ebpf
             .program_mut(kind.program)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| object::lacks(kind.program))?;
         signals::held(|| program.load()).map_err(|error| refused(kind.program, &error))?;
         let program = Program { ebpf, name: kind.program, attached: BTreeMap::new() };
-        Ok((program, Served { publisher, neighbours, misses }))
+        Ok((program, Served { publisher, neighbours, misses, events }))
     }
 }
 
@@ -151,6 +155,8 @@ pub struct Served {
     pub neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
     /// Next hops whose link-layer address the packet path misses.
     pub misses: RingBuf<MapData>,
+    /// Samples of dropped packets.
+    pub events: RingBuf<MapData>,
 }
 
 impl Program {

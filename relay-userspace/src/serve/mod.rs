@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::compile::{self, Links, NextHops};
 use crate::config::valid::Config;
+use crate::events::{Drained, Ring};
 use crate::exit::Failure;
 use crate::load::Program;
 use crate::lock::Lock;
@@ -83,12 +84,15 @@ struct Relay {
     clients: Clients,
     misses: RingBuf<MapData>,
     miss_limit: MissLimit,
+    events: Ring,
 }
 
 impl Relay {
     async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
         let missed = readiness(&self.misses)
             .map_err(|error| Failure::io("wait for the map NEIGHBOUR_MISSES", &error))?;
+        let reported =
+            readiness(&self.events).map_err(|error| Failure::io("wait for the map EVENTS", &error))?;
         let mut probing = interval(self.config.neighbours.probe_interval);
         probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rereading = interval(REREAD);
@@ -115,6 +119,12 @@ impl Relay {
                         guard.clear_ready();
                     }
                     self.answer_misses().await;
+                }
+                guard = reported.readable() => {
+                    let drained = self.events.drain([&self.links.edge, &self.links.tunnel]);
+                    if let (Ok(mut guard), Drained::Whole) = (guard, drained) {
+                        guard.clear_ready();
+                    }
                 }
                 _ = probing.tick() => self.probe().await,
                 _ = rereading.tick() => {
@@ -381,7 +391,7 @@ fn stronger(a: Effect, b: Effect) -> Effect {
 }
 
 /// Tells when the ring has records. Must be made inside the runtime.
-fn readiness(ring: &RingBuf<MapData>) -> std::io::Result<AsyncFd<OwnedFd>> {
+fn readiness(ring: &impl AsFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     let descriptor = ring.as_fd().try_clone_to_owned()?;
     // SAFETY: an owned descriptor is the same open one as long as it lives, and the AsyncFd owns it.
     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)

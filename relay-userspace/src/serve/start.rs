@@ -7,6 +7,7 @@ use relay_abi::{Image, limits};
 use super::{Relay, plan};
 use crate::compile;
 use crate::config::valid::{Config, Role};
+use crate::events::{Decoder, Journal, Ring};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::jiffies;
@@ -72,7 +73,9 @@ impl Relay {
         program.pin(&pins)?;
         program.detach_others(&pins, &wanted)?;
 
-        let Served { publisher, neighbours, misses } = served;
+        let Served { publisher, neighbours, misses, events } = served;
+        let journal = Journal::new(&config.node);
+        let events = Ring::new(events, Decoder::new(&config), journal);
         let mut relay = Self {
             config,
             jiffies_per_second,
@@ -90,6 +93,7 @@ impl Relay {
             clients: Clients::new(limits::NEIGHBOURS as usize),
             misses,
             miss_limit: MissLimit::default(),
+            events,
         };
         relay.remember_clients();
         relay.relearn_clients().await;
