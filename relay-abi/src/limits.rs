@@ -33,6 +33,10 @@ pub const NEIGHBOUR_MISS_BYTES: u32 = 65_536;
 pub const ICMP_BUCKETS: u32 = 1024;
 /// Buckets behind those, which space the reports of missing neighbours.
 pub const REPORT_BUCKETS: u32 = 256;
+/// The bucket behind those, which limits the SYN-ACKs that challenge clients.
+pub const CHALLENGE_BUCKET: u32 = ICMP_BUCKETS + REPORT_BUCKETS;
+/// All buckets of a CPU.
+pub const BUCKETS: u32 = CHALLENGE_BUCKET + 1;
 /// Bytes of original datagram quoted at most in a generated ICMP error: 576 less the two headers (RFC 1812 section 4.3.2.3).
 pub const ICMP_QUOTE: u16 = 548;
 /// Clients in a set: two neighbouring 64-byte cache lines, which processors fetch together.

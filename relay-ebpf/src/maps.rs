@@ -41,10 +41,7 @@ pub(crate) static NEIGHBOURS: HashMap<NeighbourKey, Neighbour, { limits::NEIGHBO
 pub(crate) static NEIGHBOUR_MISSES: RingBuf<(), { limits::NEIGHBOUR_MISS_BYTES as usize }> = RingBuf::new();
 
 #[btf_map]
-pub(crate) static ICMP_BUCKETS: PerCpuArray<
-    Bucket,
-    { (limits::ICMP_BUCKETS + limits::REPORT_BUCKETS) as usize },
-> = PerCpuArray::new();
+pub(crate) static ICMP_BUCKETS: PerCpuArray<Bucket, { limits::BUCKETS as usize }> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static CLIENTS: Array<ClientSet, { limits::CLIENT_SETS_DEFAULT as usize }, MMAPABLE> =

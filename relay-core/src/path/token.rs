@@ -1,5 +1,6 @@
-//! How many ICMP errors the relay writes: a bucket for the relay and one for the sender's /24, both for each CPU, for a limit
-//! on the relay alone would tell strangers how much others use of it (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4(f)).
+//! How much the relay says of its own accord. ICMP errors have a bucket for the relay and one for the sender's /24, both for each
+//! CPU, for a limit on the relay alone would tell strangers how much others use of it (RFC 1812 section 4.3.2.8, RFC 4443
+//! section 2.4(f)).
 
 use relay_abi::Ipv4;
 use relay_abi::bucket::{Bucket, TOKEN};
@@ -24,6 +25,18 @@ pub(super) fn take<T: Tables>(tables: &T, globals: &Globals, sender: Ipv4) -> bo
     }
     tables.set_bucket(0, Bucket { tokens: relay.tokens - TOKEN, ..relay });
     tables.set_bucket(prefix, Bucket { tokens: own.tokens - TOKEN, ..own });
+    true
+}
+
+/// Takes one token of a bucket of its own; false when there is none.
+#[inline(always)]
+pub(super) fn take_from<T: Tables>(tables: &T, index: u32, rate: u32, burst: u32) -> bool {
+    let Some(bucket) = tables.bucket(index) else { return false };
+    let bucket = refill(bucket, tables.jiffies(), rate, burst);
+    if bucket.tokens < TOKEN {
+        return false;
+    }
+    tables.set_bucket(index, Bucket { tokens: bucket.tokens - TOKEN, ..bucket });
     true
 }
 

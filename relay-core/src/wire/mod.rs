@@ -7,4 +7,5 @@ pub mod ecn;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
+pub mod siphash;
 pub mod transport;

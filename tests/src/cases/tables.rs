@@ -10,9 +10,7 @@ use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::event::EventBudget;
 use relay_abi::flow::{Flow, FlowKey, FlowSet};
 use relay_abi::limit::PrefixSet;
-use relay_abi::limits::{
-    CLIENT_WAYS, FLOW_WAYS, ICMP_BUCKETS, REASON_CODES, REPORT_BUCKETS, SERVICES, TALLY_CODES,
-};
+use relay_abi::limits::{BUCKETS, CLIENT_WAYS, FLOW_WAYS, REASON_CODES, SERVICES, TALLY_CODES};
 use relay_abi::list::{self, Line};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::service_state::{ServiceCounters, ServiceState};
@@ -90,7 +88,7 @@ impl MemTables {
             spilled: RefCell::default(),
             neighbours: HashMap::new(),
             reports: RefCell::default(),
-            buckets: RefCell::new(vec![Bucket::default(); (ICMP_BUCKETS + REPORT_BUCKETS) as usize]),
+            buckets: RefCell::new(vec![Bucket::default(); BUCKETS as usize]),
             tallies: RefCell::new([0; TALLY_CODES]),
             flows: flows.iter().map(set).collect(),
         }

@@ -7,7 +7,7 @@ use bytemuck::Zeroable as _;
 use relay_abi::bucket::Bucket;
 use relay_abi::counters::Counters;
 use relay_abi::flow::FlowKey;
-use relay_abi::limits::{ICMP_BUCKETS, REPORT_BUCKETS};
+use relay_abi::limits::BUCKETS;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::{Image, maps as names};
 
@@ -52,7 +52,7 @@ impl Maps<'_> {
 
     /// Fills all buckets: those named as said, the others with zeroes.
     pub(super) fn set_buckets(&mut self, buckets: &[(u32, Bucket)]) -> Result<()> {
-        let mut all = vec![Bucket::default(); (ICMP_BUCKETS + REPORT_BUCKETS) as usize];
+        let mut all = vec![Bucket::default(); BUCKETS as usize];
         for (index, bucket) in buckets {
             all[*index as usize] = *bucket;
         }
