@@ -15,7 +15,9 @@ impl Kind {
     pub const EMPTY: Self = Self(0);
     /// VIP, protocol and port (or any port) of a service: `index` is the service. Ingress relay.
     pub const SERVICE: Self = Self(1);
-    /// An address that is a VIP of some service.
+    /// An address that is a VIP of some service: `index` holds, as [`crate::image::Service::filters`] does, the modes of the filters
+    /// [`FRAGMENTS`](crate::image::filter::FRAGMENTS) and [`PROTOCOLS`](crate::image::filter::PROTOCOLS), for packets that belong to no service;
+    /// each is the strictest that a service of the VIP has. Ingress relay.
     pub const VIP: Self = Self(2);
     /// An address of this host.
     pub const OWN: Self = Self(3);
@@ -41,7 +43,7 @@ pub struct Endpoint {
     pub kind: Kind,
     /// Zero.
     pub reserved: u8,
-    /// Of the service, peer or backend, as [`Kind`] says.
+    /// Of the service, peer or backend, or modes of filters, as [`Kind`] says.
     pub index: u16,
     /// Zero.
     pub reserved_too: [u8; 4],

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use relay_abi::client;
 
+use crate::compile::Clock;
 use crate::load::syscall;
 
 const SECOND: i64 = 1_000_000_000;
@@ -33,6 +34,20 @@ pub fn jiffies_per_second() -> io::Result<u32> {
     let resolution = unsafe { resolution.assume_init() };
     from_resolution(resolution.tv_sec, resolution.tv_nsec)
         .ok_or_else(|| io::Error::other("the coarse clock's resolution is no tick of a second"))
+}
+
+/// What compiling an image needs to know of the clock. The offset is rounded to a second, so that a controller which is started again
+/// finds the same one.
+pub fn clock() -> io::Result<Clock> {
+    let jiffies_per_second = jiffies_per_second()?;
+    let hz = u64::from(jiffies_per_second.max(1));
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
+    let ticks = u64::try_from(since.as_millis()).unwrap_or(0).wrapping_mul(hz) / 1000;
+    Ok(Clock { jiffies_per_second, epoch_offset: rounded(ticks.wrapping_sub(now(jiffies_per_second)), hz) })
+}
+
+fn rounded(ticks: u64, hz: u64) -> u64 {
+    ticks.wrapping_add(hz / 2) / hz * hz
 }
 
 /// The kernel rounds the tick to whole nanoseconds: 300 Hz is 3333333 ns.
@@ -175,6 +190,17 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_offset_leads_to_the_time_since_1970() {
+        let clock = clock().unwrap();
+        let hz = u64::from(clock.jiffies_per_second);
+        assert_eq!(clock.epoch_offset % hz, 0);
+        let found = (now(clock.jiffies_per_second) + clock.epoch_offset) / hz;
+        let expected = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        assert!(found.abs_diff(expected) <= 60, "{found} for {expected}");
+        assert_eq!([124, 125, 374, 375].map(|ticks| rounded(ticks, 250)), [0, 250, 250, 500]);
+    }
 
     #[test]
     fn every_configurable_tick_is_recognised() {

@@ -76,7 +76,7 @@ fn image(ingress: bool, stage: &Stage) -> Result<Box<Image>> {
         tunnel: link,
         own_addresses: vec![LOCAL, VIP],
         edge_address: LOCAL,
-        jiffies_per_second: relay_userspace::jiffies::jiffies_per_second()?,
+        clock: relay_userspace::jiffies::clock()?,
     };
     let hop =
         ResolvedHop { ifindex: stage.ifindex, destination_mac: stage.far_mac, source_mac: stage.near_mac };

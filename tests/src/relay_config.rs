@@ -1,5 +1,6 @@
 //! Configurations for the relays of a topology, as a user would write them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -40,9 +41,21 @@ pub struct RelayConfig {
     pub tunnel_mtu: Option<u32>,
     /// Added to the end as it is: further tables.
     pub extra: String,
+    /// Places asked for in the client table of an ingress relay: few, so that tests need little memory.
+    pub client_entries: u32,
+    /// What of clients is limited, filtered and proved; ingress relay.
+    policies: Vec<Policy>,
     interfaces: Vec<(&'static str, &'static str)>,
     pin_directory: PathBuf,
     directory: PathBuf,
+}
+
+/// Keys of one table, as they stand in the file.
+#[derive(Clone, Debug)]
+struct Policy {
+    service: Option<&'static str>,
+    table: &'static str,
+    keys: String,
 }
 
 impl RelayConfig {
@@ -64,10 +77,26 @@ impl RelayConfig {
             backend: BACKEND,
             tunnel_mtu: None,
             extra: String::new(),
+            client_entries: 1024,
+            policies: Vec::new(),
             interfaces,
             pin_directory: topology.pin_directory(),
             directory: topology.directory().to_owned(),
         })
+    }
+
+    /// Adds keys to a table of a service (`limits`, `filters` or `proof`); of every service without a name. As a user would write them,
+    /// one a line.
+    pub fn ask(&mut self, service: Option<&'static str>, table: &'static str, keys: &str) -> &mut Self {
+        self.policies.push(Policy { service, table, keys: keys.to_owned() });
+        self
+    }
+
+    /// Lists a prefix: `list` is `block` or `allow`.
+    pub fn list(&mut self, list: &str, prefix: &str) -> &mut Self {
+        // Writing to a String cannot fail.
+        let _infallible = write!(self.extra, "\n[[{list}]]\nprefix = \"{prefix}\"\n");
+        self
     }
 
     pub fn node(&self) -> String {
@@ -111,6 +140,10 @@ impl RelayConfig {
         if let Some(mtu) = self.tunnel_mtu {
             line(&format!("mtu = {mtu}"));
         }
+        if self.place == Place::Ingress {
+            line(&format!("\n[clients]\nentries = {}", self.client_entries));
+            line(&self.tables(None, ""));
+        }
         line(&format!("\n[[peers]]\nname = \"{peer}\"\naddress = \"{peer_address}\""));
         for service in &self.services {
             line(&self.service_text(service));
@@ -130,6 +163,9 @@ impl RelayConfig {
         if untranslated {
             lines.push("translate = \"none\"".to_owned());
         }
+        if ingress {
+            lines.push(self.tables(Some(service.name), "services."));
+        }
         if !(ingress && untranslated) {
             let backend = self.backend;
             lines.push(format!(
@@ -138,6 +174,16 @@ impl RelayConfig {
             ));
         }
         lines.join("\n")
+    }
+
+    /// The tables that were added for a service, or for all of them.
+    fn tables(&self, service: Option<&str>, prefix: &str) -> String {
+        let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for policy in self.policies.iter().filter(|policy| policy.service == service) {
+            tables.entry(policy.table).or_default().push(&policy.keys);
+        }
+        let tables = tables.iter().map(|(table, keys)| format!("\n[{prefix}{table}]\n{}", keys.join("\n")));
+        tables.collect()
     }
 
     fn needs_key(&self) -> bool {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::command::output;
-use crate::compile::{self, Link, Links, NextHops};
+use crate::compile::{self, Clock, Link, Links, NextHops};
 use crate::config::valid::Config;
 use crate::config::{self, Secrets};
 use crate::exit::{Exit, Failure};
@@ -73,7 +73,7 @@ fn fits(config: &Config) -> Result<(), compile::Error> {
         tunnel: link(),
         own_addresses: Vec::new(),
         edge_address: config.tunnel.local,
-        jiffies_per_second: 250,
+        clock: Clock { jiffies_per_second: 250, epoch_offset: 0 },
     };
     compile::compile(config, &links, &NextHops::default(), 0, 1).map(|_| ())
 }

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use bytemuck::Zeroable;
 use relay_abi::endpoint::Kind;
-use relay_abi::image::{Backend, translate};
+use relay_abi::image::{Backend, Service, translate};
 use relay_abi::limits::PEER_SLOTS;
 use relay_abi::{Be16, Ipv4};
 
@@ -38,7 +39,8 @@ pub(super) fn services(egress: &Egress, next_hops: &NextHops, rows: &mut Rows) {
                     .collect();
                 let ring = rows.pool.add(choices);
                 for vip in vips {
-                    let index = rows.service(*vip, *port, service.protocol, translate::NONE, ring);
+                    let none = Service::zeroed();
+                    let index = rows.service(*vip, *port, service.protocol, translate::NONE, ring, none);
                     rows.endpoints.add(*vip, number(*port), protocol, Kind::SHARED, index);
                 }
             }

@@ -3,21 +3,26 @@
 use bytemuck::Zeroable;
 use relay_abi::Ipv4;
 use relay_abi::bucket::TOKEN;
-use relay_abi::flow::TICKS;
+use relay_abi::client::{ClientDetails, ClientSet};
+use relay_abi::flow::{FlowSet, TICKS};
 use relay_abi::image::Globals;
+use relay_abi::limit::PrefixSet;
 use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 
 use super::inputs::Links;
 use super::peers::VERSION_LENGTH;
+use super::proof_key::proof_key;
 use crate::config::policy::Clients;
 use crate::config::valid::{Config, Flows, HashKey, Role};
 
+/// Seconds that an epoch of proofs lasts: a proof is good until the end of the next one.
+const EPOCH_SECONDS: u64 = 64;
 /// Tokens a bucket holds at least: a traceroute sends this many probes at once.
 const LEAST_BURST: u64 = 5;
 
 /// The globals, but for the seed of the endpoint table.
 pub(super) fn globals(config: &Config, links: &Links, table_seed: u64, generation: u64) -> Globals {
-    let hz = links.jiffies_per_second.max(1);
+    let hz = links.clock.jiffies_per_second.max(1);
     let (hash_key, flows) = match &config.role {
         Role::Ingress(ingress) => (Some(&ingress.hash_key), None),
         Role::Egress(egress) => (egress.hash_key.as_ref(), Some(egress.flows)),
@@ -29,9 +34,15 @@ pub(super) fn globals(config: &Config, links: &Links, table_seed: u64, generatio
     let tick_shift = tick_shift(hz);
     let mtu = config.tunnel.mtu.map_or(links.tunnel.mtu, u32::from);
     let rates = [config.icmp.rate, config.icmp.prefix_rate];
+    let challenges = clients.map_or(0, |clients| clients.challenge_rate);
+    let events = config.events.rate;
+    let limited = |rate: u32| if rate == 0 { (0, 0) } else { (tokens_per_jiffy(rate, hz), burst(rate)) };
+    let (challenge_rate, challenge_burst) = limited(challenges);
+    let (event_rate, event_burst) = limited(events);
     Globals {
         generation,
         hash_key: hash_key.map_or([0; 2], key_words),
+        proof_key: clients.and(hash_key).map_or([0; 2], proof_key),
         table_seed,
         edge_ifindex: links.edge.ifindex,
         tunnel_ifindex: links.tunnel.ifindex,
@@ -39,7 +50,13 @@ pub(super) fn globals(config: &Config, links: &Links, table_seed: u64, generatio
         edge_address: Ipv4(links.edge_address.octets()),
         client_mask: clients.map_or(0, |clients| client_sets(clients) - 1),
         prefix_mask: clients.map_or(0, |clients| prefix_sets(clients) - 1),
-        epoch_jiffies: 1,
+        prefix_netmask: clients.map_or(0, |clients| netmask(clients.prefix_length)),
+        challenge_rate,
+        challenge_burst,
+        event_rate,
+        event_burst,
+        epoch_jiffies: EPOCH_SECONDS * u64::from(hz),
+        epoch_offset: clients.map_or(0, |_| links.clock.epoch_offset),
         flow_mask: flows.map_or(0, |flows| flow_sets(flows) - 1),
         flow_idle_ticks: flows.map_or(0, |flows| idle_ticks(flows, hz, tick_shift)),
         tick_shift,
@@ -70,8 +87,28 @@ pub fn prefix_sets(clients: &Clients) -> u32 {
     (client_sets(clients) / 16).max(64)
 }
 
+/// Memory of the tables that a configuration sizes: those of clients at an ingress relay, that of flows at an egress relay.
+#[must_use]
+pub fn table_bytes(config: &Config) -> u64 {
+    let bytes = |count: u32, size: usize| u64::from(count) * size as u64;
+    match &config.role {
+        Role::Ingress(ingress) => {
+            let clients = &ingress.clients;
+            let set = size_of::<ClientSet>() + CLIENT_WAYS * size_of::<ClientDetails>();
+            bytes(client_sets(clients), set) + bytes(prefix_sets(clients), size_of::<PrefixSet>())
+        }
+        Role::Egress(egress) => bytes(flow_sets(egress.flows), size_of::<FlowSet>()),
+    }
+}
+
+/// A prefix length as a mask of [`Ipv4::word`].
+fn netmask(length: u8) -> u32 {
+    let bits = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
+    Ipv4(bits.to_be_bytes()).word()
+}
+
 /// The smallest power of two jiffies that is at least a second.
-const fn tick_shift(hz: u32) -> u32 {
+pub(super) const fn tick_shift(hz: u32) -> u32 {
     hz.next_power_of_two().trailing_zeros()
 }
 
@@ -91,7 +128,7 @@ fn burst(rate: u32) -> u32 {
     u32::try_from((u64::from(rate) / 10).max(LEAST_BURST) * TOKEN).unwrap_or(u32::MAX)
 }
 
-fn key_words(key: &HashKey) -> [u64; 2] {
+pub(super) fn key_words(key: &HashKey) -> [u64; 2] {
     let both = u128::from_le_bytes(*key.bytes());
     [both as u64, (both >> 64) as u64]
 }
@@ -139,6 +176,50 @@ mod tests {
         assert_eq!(u64::from(burst(1)), LEAST_BURST * TOKEN);
         assert_eq!(u64::from(burst(1000)), 100 * TOKEN);
         assert_eq!(burst(1_000_000), u32::MAX);
+    }
+
+    #[test]
+    fn the_memory_is_that_of_the_tables() {
+        let clients = |entries| {
+            let mut config = sample::ingress();
+            let Role::Ingress(ingress) = &mut config.role else { panic!("no ingress relay") };
+            ingress.clients.entries = entries;
+            table_bytes(&config)
+        };
+        // 160 bytes a place, 32 a prefix.
+        assert_eq!(clients(1_048_576), (320 << 20) + (4 << 20));
+        assert_eq!(clients(1024), 2048 * 160 + 64 * 4 * 32);
+        assert_eq!(clients(1025), 4096 * 160 + 64 * 4 * 32);
+        assert_eq!(clients(16_777_216), (5 << 30) + (64 << 20));
+        assert_eq!(table_bytes(&sample::egress()), 4096 * 16);
+    }
+
+    #[test]
+    fn clients_and_events_have_their_rates() {
+        let mut config = sample::ingress();
+        config.events.rate = 0;
+        if let Role::Ingress(ingress) = &mut config.role {
+            ingress.clients.prefix_length = 20;
+            ingress.clients.challenge_rate = 5_000_000;
+        }
+        let made = globals(&config, &sample::links(), 77, 5);
+        assert_eq!((made.event_rate, made.event_burst), (0, 0));
+        assert_eq!(u64::from(made.challenge_rate), 5_000_000 * TOKEN / 250);
+        assert_eq!(made.challenge_burst, u32::MAX);
+        assert_eq!(made.prefix_netmask.to_ne_bytes(), [255, 255, 240, 0]);
+        assert_eq!((made.epoch_jiffies, made.epoch_offset), (16_000, sample::EPOCH_OFFSET));
+        assert_eq!([8, 24, 31, 32].map(|length| netmask(length).to_ne_bytes()[3]), [0, 0, 254, 255]);
+
+        let egress = globals(&sample::egress(), &sample::links(), 77, 5);
+        assert_eq!((egress.challenge_rate, egress.prefix_netmask, egress.proof_key), (0, 0, [0; 2]));
+        assert_eq!(u64::from(egress.event_burst), 10 * TOKEN);
+        assert!(egress.epoch_jiffies > 0);
+    }
+
+    #[test]
+    fn the_fastest_rates_fit_where_jiffies_are_longest() {
+        let most = u32::try_from(crate::config::defaults::CHALLENGE_RATE_MAX).unwrap();
+        assert_eq!(u64::from(tokens_per_jiffy(most, 100)), u64::from(most) * TOKEN / 100);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What an ingress relay's services become.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use relay_abi::Be16;
 use relay_abi::Ipv4;
 use relay_abi::endpoint::Kind;
@@ -8,17 +11,23 @@ use relay_abi::image::{Backend, translate};
 use super::inputs::NextHops;
 use super::mix::identity;
 use super::peers::{next_hop, spread};
+use super::policy;
 use super::ring::Choice;
 use super::rows::{Rows, number, wire};
+use crate::config::policy::Filters;
 use crate::config::valid::{Config, Ingress, IngressBackend, IngressService, IngressWay, PeerIndex};
 
-pub(super) fn services(config: &Config, ingress: &Ingress, rows: &mut Rows) {
+/// Adds the services and everything they consist of; `hz` is the length of a jiffy.
+pub(super) fn services(config: &Config, ingress: &Ingress, hz: u32, rows: &mut Rows) {
+    let vips = vip_filters(ingress);
     for service in &ingress.services {
+        let policy = policy::row(&service.policy, hz);
         match &service.way {
             IngressWay::Translate { vip, backends } => {
                 let choices = backends.iter().map(|backend| choice(config, service, backend, rows)).collect();
                 let ring = rows.pool.add(choices);
-                let index = rows.service(*vip, service.port, service.protocol, translate::INGRESS, ring);
+                let index =
+                    rows.service(*vip, service.port, service.protocol, translate::INGRESS, ring, policy);
                 public(service, *vip, index, rows);
                 let protocol = wire(service.protocol);
                 for backend in backends {
@@ -28,11 +37,15 @@ pub(super) fn services(config: &Config, ingress: &Ingress, rows: &mut Rows) {
             IngressWay::Keep { vips, peers } => {
                 let ring = rows.pool.add(peers.iter().filter_map(|peer| relay(config, *peer)).collect());
                 for vip in vips {
-                    let index = rows.service(*vip, service.port, service.protocol, translate::NONE, ring);
+                    let index =
+                        rows.service(*vip, service.port, service.protocol, translate::NONE, ring, policy);
                     public(service, *vip, index, rows);
                 }
             }
         }
+    }
+    for (vip, filters) in &vips {
+        rows.endpoints.add_address(*vip, Kind::VIP, policy::filters(filters));
     }
     for service in &ingress.services {
         if let IngressWay::Translate { backends, .. } = &service.way {
@@ -44,9 +57,25 @@ pub(super) fn services(config: &Config, ingress: &Ingress, rows: &mut Rows) {
 }
 
 /// The endpoints clients send to.
-fn public(service: &IngressService, vip: std::net::Ipv4Addr, index: u16, rows: &mut Rows) {
+fn public(service: &IngressService, vip: Ipv4Addr, index: u16, rows: &mut Rows) {
     rows.endpoints.add(vip, number(service.port), wire(service.protocol), Kind::SERVICE, index);
-    rows.endpoints.add_address(vip, Kind::VIP, 0);
+}
+
+/// Every VIP, with the strictest filters of its services for what has no ports. In an order of their own, so that equal
+/// configurations give equal images.
+fn vip_filters(ingress: &Ingress) -> BTreeMap<Ipv4Addr, Filters> {
+    let mut vips = BTreeMap::new();
+    for service in &ingress.services {
+        let own = policy::vip_filters(&service.policy.filters);
+        let addresses = match &service.way {
+            IngressWay::Translate { vip, .. } => std::slice::from_ref(vip),
+            IngressWay::Keep { vips, .. } => vips,
+        };
+        for vip in addresses {
+            vips.entry(*vip).and_modify(|all| *all = policy::strictest(all, &own)).or_insert(own);
+        }
+    }
+    vips
 }
 
 /// A backend's row, as something to pick.

@@ -16,8 +16,17 @@ pub struct Links {
     /// The edge interface's own address: source of the ICMP errors an egress relay sends to its backends. Unspecified
     /// when the interface has none.
     pub edge_address: Ipv4Addr,
-    /// Length of the kernel's tick, for times and rates kept in jiffies.
+    /// The kernel's clock.
+    pub clock: Clock,
+}
+
+/// What the kernel's ticks (jiffies) mean. Measured once, when the controller starts: it does not follow a wall clock that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Length of a tick, for times and rates kept in jiffies.
     pub jiffies_per_second: u32,
+    /// Added to the kernel's counter it gives the ticks since 1970: what relays agree on.
+    pub epoch_offset: u64,
 }
 
 /// One interface.

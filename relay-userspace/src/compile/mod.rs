@@ -11,15 +11,17 @@ mod ingress;
 pub mod inputs;
 mod mix;
 mod peers;
+mod policy;
 mod pool;
+mod proof_key;
 mod ring;
 mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
 
 pub use error::{Error, What};
-pub use globals::{client_sets, flow_sets, prefix_sets};
-pub use inputs::{Link, Links, NextHops, ResolvedHop};
+pub use globals::{client_sets, flow_sets, prefix_sets, table_bytes};
+pub use inputs::{Clock, Link, Links, NextHops, ResolvedHop};
 
 use relay_abi::Image;
 use relay_abi::endpoint::Kind;
@@ -46,7 +48,9 @@ pub fn compile(
     let mut rows = rows::Rows::default();
     // Of two meanings of an address the first one counts: a VIP is usually this host's own address as well.
     match &config.role {
-        Role::Ingress(ingress) => ingress::services(config, ingress, &mut rows),
+        Role::Ingress(ingress) => {
+            ingress::services(config, ingress, links.clock.jiffies_per_second, &mut rows);
+        }
         Role::Egress(egress) => egress::services(egress, next_hops, &mut rows),
     }
     for (index, peer) in (0..).zip(&config.peers) {

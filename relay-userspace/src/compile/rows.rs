@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use bytemuck::Zeroable;
 use relay_abi::image::{Backend, Service};
 use relay_abi::limits::{BACKENDS, RING_SLOTS, SERVICES};
 use relay_abi::{Be16, Image, Ipv4};
@@ -24,7 +23,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Adds a service on one VIP; gives its row.
+    /// Adds a service on one VIP; gives its row. `policy` is a row with what the service asks of its clients.
     pub(super) fn service(
         &mut self,
         vip: Ipv4Addr,
@@ -32,13 +31,14 @@ impl Rows {
         protocol: Protocol,
         translate: u8,
         ring: RingId,
+        policy: Service,
     ) -> u16 {
         let service = Service {
             vip: Ipv4(vip.octets()),
             port: Be16::new(number(port)),
             protocol: wire(protocol),
             translate,
-            ..Service::zeroed()
+            ..policy
         };
         self.services.push((service, ring));
         row(self.services.len())

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::inputs::{Link, Links};
+use super::inputs::{Clock, Link, Links};
 use crate::config::policy::{Clients, Events, Lists, Policy};
 use crate::config::valid::{
     AttachMode, Config, Egress, EgressService, EgressWay, Endpoint, Flows, HashKey, Icmp, Ingress,
@@ -19,6 +19,7 @@ pub(crate) const WEB_2: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 52);
 pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const FIRST_PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const EDGE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub(crate) const EPOCH_OFFSET: u64 = 425_000_000_000;
 
 pub(crate) fn links() -> Links {
     let link = |ifindex: u8, name: &str| Link {
@@ -32,7 +33,7 @@ pub(crate) fn links() -> Links {
         tunnel: link(3, "eth1"),
         own_addresses: vec![LOCAL, VIP, EDGE],
         edge_address: EDGE,
-        jiffies_per_second: 250,
+        clock: Clock { jiffies_per_second: 250, epoch_offset: EPOCH_OFFSET },
     }
 }
 

@@ -27,6 +27,16 @@ pub const FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long at full rate a limit may be exceeded.
 pub const BURST: Duration = Duration::from_millis(200);
+/// A rate that is no limit.
+pub const NO_LIMIT: u64 = 0;
+/// Clients that stay over their limit are not banned.
+pub const BAN_AFTER: Duration = Duration::ZERO;
+/// How long the first ban of a client lasts.
+pub const BAN_FOR: Duration = Duration::from_secs(60);
+/// How long a ban lasts at most.
+pub const BAN_MAX: Duration = Duration::from_secs(3600);
+/// Unproven clients are not banned: their address may be somebody else's.
+pub const BAN_UNPROVEN_FOR: Duration = Duration::ZERO;
 /// Clients of services that an ingress relay has room for: 320 MiB of tables.
 pub const CLIENT_ENTRIES: u32 = 1_048_576;
 /// Length of the prefixes that are limited.
@@ -58,6 +68,43 @@ pub const FLOW_IDLE_MS_MAX: u64 = 4 * 3_600_000;
 pub const PROBE_MS_MIN: u64 = 200;
 /// Longest time between probes, in milliseconds.
 pub const PROBE_MS_MAX: u64 = 60_000;
+
+/// Smallest client table.
+pub const CLIENT_ENTRIES_MIN: i64 = 1024;
+/// Largest client table: 5 GiB.
+pub const CLIENT_ENTRIES_MAX: i64 = 16_777_216;
+/// Shortest prefix that is limited.
+pub const PREFIX_LENGTH_MIN: i64 = 8;
+/// Highest rate of challenges: what fits the words of a token bucket.
+pub const CHALLENGE_RATE_MAX: i64 = 5_000_000;
+/// Highest rate of events for each reason and CPU.
+pub const EVENT_RATE_MAX: i64 = 100_000;
+/// Highest limit of packets or connections a second: a due time has the resolution for 1 % up to here, at 100 jiffies a second.
+pub const PACKET_RATE_MAX: i64 = 16_000_000;
+/// Lowest limit of bytes a second: the cost of the largest packet has room in its word.
+pub const BYTE_RATE_MIN: i64 = 1000;
+/// Highest limit of bytes a second: a terabit.
+pub const BYTE_RATE_MAX: i64 = 125_000_000_000;
+/// Shortest burst, in milliseconds: two jiffies where they are longest.
+pub const BURST_MS_MIN: u64 = 20;
+/// Longest burst, in milliseconds.
+pub const BURST_MS_MAX: u64 = 10_000;
+/// Shortest time over a limit that leads to a ban, in milliseconds.
+pub const BAN_AFTER_MS_MIN: u64 = 1000;
+/// Longest time over a limit that leads to a ban, in milliseconds.
+pub const BAN_AFTER_MS_MAX: u64 = 3_600_000;
+/// Shortest ban, in milliseconds.
+pub const BAN_MS_MIN: u64 = 1000;
+/// Longest ban, in milliseconds: 30 days.
+pub const BAN_MS_MAX: u64 = 30 * 86_400_000;
+/// Longest ban of an unproven client, in milliseconds.
+pub const BAN_UNPROVEN_MS_MAX: u64 = 60_000;
+/// Entries of `[[block]]` and of `[[allow]]` in one file; longer lists are files of their own.
+pub const LISTED_MAX: usize = 4096;
+/// Files of blocked prefixes, and of allowed ones.
+pub const LIST_FILES_MAX: usize = 64;
+/// Characters of the reason of a listed prefix.
+pub const LIST_REASON_MAX: usize = 200;
 
 /// Length of the name of a relay.
 pub const NODE_NAME_MAX: usize = 32;

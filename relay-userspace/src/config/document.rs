@@ -53,6 +53,9 @@ pub(super) enum Presence {
     Optional(&'static str),
     /// May be absent; the value, as TOML, that then holds.
     Default(String),
+    /// May be absent; in a table of a service the value of the table of the same name at the top of the file then holds, and
+    /// there this value, as TOML.
+    Inherited(String),
     /// A table that may be absent: each of its keys has a default.
     Defaults,
     /// Depends on other keys; the text says how.
@@ -284,7 +287,7 @@ pub(super) fn missing<S: Shape>(path: &str, header: &Span) -> Problem {
     let name = path.rsplit('.').next().unwrap_or(path);
     let message = match S::inside() {
         Some(Inside { repeated: true, .. }) => format!("`[[{}]]` is missing", without_indices(path)),
-        Some(_) => format!("`[{path}]` is missing"),
+        Some(_) => format!("`[{}]` is missing", without_indices(path)),
         None => format!("`{name}` is missing"),
     };
     Problem::new(Class::Context, header, path, message).allowed(S::allowed())
@@ -308,7 +311,8 @@ impl<T: Keys> Shape for Table<T> {
         match value.get_ref() {
             DeValue::Table(table) => Some(reader.table(path, &value.span(), table)),
             other => {
-                wrong_type(reader, path, &value.span(), other, &Self::allowed(), format!("write `[{path}]`"));
+                let advice = format!("write `[{}]`", without_indices(path));
+                wrong_type(reader, path, &value.span(), other, &Self::allowed(), advice);
                 None
             }
         }

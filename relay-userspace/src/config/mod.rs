@@ -94,7 +94,11 @@ fn examine_text(source: Source, secrets: Secrets) -> Report {
     drop_echoes(&source, &mut problems, found);
     problems.sort_by_key(|problem| problem.span.start);
     let services = file.services.given().map_or(0..0, |services| services.span.clone());
-    Report::new(source, problems, config, services, secrets)
+    let mut report = Report::new(source, problems, config, services, secrets);
+    if secrets == Secrets::IfReadable {
+        report.note(validate::unreadable(&file));
+    }
+    report
 }
 
 /// The role decides which keys are known, so it is read before all others; what is wrong with it is reported later.

@@ -19,7 +19,7 @@ pub struct Policy {
 }
 
 /// How much clients may send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Each client.
     pub client: Rates,
@@ -35,6 +35,14 @@ pub struct Limits {
     pub fair: Option<Capacity>,
     /// Automatic bans of clients that stay over their limit.
     pub ban: Option<Ban>,
+}
+
+impl Limits {
+    /// Whether a client, or its prefix, has a limit of its own.
+    #[must_use]
+    pub fn limit_clients(&self) -> bool {
+        self.client != Rates::default() || self.prefix != Rates::default() || self.fair.is_some()
+    }
 }
 
 /// Rates a second; `None` is no limit.
@@ -70,7 +78,7 @@ pub enum Capacity {
 /// Automatic bans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// How long a client must stay over its limit.
+    /// How long a client must stay over its limit; never zero.
     pub after: Duration,
     /// How long the first ban lasts; each further one twice as long.
     pub first: Duration,
@@ -95,8 +103,8 @@ pub struct Filters {
     pub protocols: FilterMode,
 }
 
-/// What a filter does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a filter does, from the least to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FilterMode {
     /// Nothing.
     Off,

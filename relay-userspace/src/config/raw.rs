@@ -7,9 +7,10 @@ use relay_abi::limits;
 
 use super::defaults;
 use super::document::{At, Field, Key, Keys, Presence, RoleName, Roles, Shape, Table, TableReader, Tables};
+use super::policy::{self, FilterMode, OverLimit};
 use super::shape::{
-    AbsolutePath, Address, Choice, Integer, InterfaceName, Lasting, List, NodeName, ObjectName, OneOf,
-    PortOrAny, Scalar,
+    AbsolutePath, Address, Boolean, Choice, Instant, Integer, InterfaceName, Lasting, LastingOrNever, List,
+    NodeName, ObjectName, OneOf, PortOrAny, Prefix, Rate, Scalar, Sentence,
 };
 use super::valid::{AttachMode, Protocol};
 
@@ -32,6 +33,9 @@ macro_rules! presence {
     ($shape:ty, default($default:expr)) => {
         Presence::Default(<$shape as Scalar>::toml(&$default.into()))
     };
+    ($shape:ty, inherited($default:expr)) => {
+        Presence::Inherited(<$shape as Scalar>::toml(&$default.into()))
+    };
     ($shape:ty, defaults) => {
         Presence::Defaults
     };
@@ -43,6 +47,9 @@ macro_rules! read {
     };
     ($table:ident, $key:ident, $shape:ty, $roles:ident, default($default:expr)) => {
         $table.or_default::<$shape>(stringify!($key), Roles::$roles, $default.into())
+    };
+    ($table:ident, $key:ident, $shape:ty, $roles:ident, inherited($default:expr)) => {
+        $table.optional::<$shape>(stringify!($key), Roles::$roles)
     };
     ($table:ident, $key:ident, $shape:ty, $roles:ident, defaults) => {
         $table.or_defaults(stringify!($key), Roles::$roles)
@@ -111,6 +118,22 @@ tables! {
         peers: Tables<Peer, { defaults::PEERS_MAX }>, Both, required;
         /// What is relayed.
         services: Tables<Service, { defaults::SERVICES_MAX }>, Both, required;
+        /// How much clients may send, for all services that say nothing else.
+        limits: Table<Limits>, Ingress, defaults;
+        /// Packets that are refused at sight, for all services that say nothing else.
+        filters: Table<Filters>, Ingress, defaults;
+        /// Whose SYNs have to prove their source, for all TCP services that say nothing else.
+        proof: Table<Proof>, Ingress, defaults;
+        /// Files of listed prefixes.
+        lists: Table<Lists>, Ingress, defaults;
+        /// Blocked prefixes.
+        block: ListedPrefixes, Ingress, optional("none");
+        /// Prefixes that are never limited, nor filtered, nor banned by the relay on its own.
+        allow: ListedPrefixes, Ingress, optional("none");
+        /// What is kept of clients.
+        clients: Table<Clients>, Ingress, defaults;
+        /// Samples of dropped packets.
+        events: Table<Events>, Both, defaults;
         /// Limits of the ICMP errors this relay generates.
         icmp: Table<Icmp>, Both, defaults;
         /// The flow table.
@@ -169,6 +192,15 @@ tables! {
         translate: OneOf<Translate>, Both, default(Translate::Ingress);
         /// Names of the egress relays that reach the service.
         peers: List<ObjectName, 1, { limits::PEERS }>, Ingress, depends("with `translate = \"none\"` only; default: all peers");
+        /// Whether an answer over UDP proves the client: only for services that answer nobody who has not proved to receive
+        /// what is sent to it, for otherwise whoever forges a source gets it proved. UDP services only.
+        answers_verify: Boolean, Ingress, default(false);
+        /// How much clients of this service may send.
+        limits: Table<Limits>, Ingress, defaults;
+        /// Packets to this service that are refused at sight.
+        filters: Table<Filters>, Ingress, defaults;
+        /// Whose SYNs to this service have to prove their source. TCP services only.
+        proof: Table<Proof>, Ingress, defaults;
         /// The servers.
         backends: Backends, Both, depends("required; refused on an ingress relay with `translate = \"none\"`, which must not know them");
     }
@@ -186,6 +218,117 @@ tables! {
         weight: Integer<u16, 1, { defaults::WEIGHT_MAX }>, Both, default(defaults::WEIGHT);
         /// Names of the egress relays that reach this backend.
         peers: List<ObjectName, 1, { defaults::BACKEND_PEERS_MAX }>, Ingress, optional("all peers");
+    }
+
+    /// How much clients may send, a second: `client_` limits one address, `prefix_` all addresses of one prefix
+    /// (`clients.prefix_length`), `total_` all clients together. Each VIP of each service counts by itself. What is over a limit is
+    /// dropped from its first packet on, and is not charged to any limit. A service has these values where its
+    /// `[services.limits]` says nothing else; there 0 lifts a limit that stands here.
+    Limits {
+        /// Packets of one client.
+        client_packets: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// Bytes of IPv4 packets of one client.
+        client_bytes: ByteRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// New connections (SYNs) of one client.
+        client_connections: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// Packets of one prefix of clients.
+        prefix_packets: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// Bytes of IPv4 packets of one prefix of clients.
+        prefix_bytes: ByteRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// New connections (SYNs) of one prefix of clients.
+        prefix_connections: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// Packets of all clients.
+        total_packets: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// Bytes of IPv4 packets of all clients.
+        total_bytes: ByteRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// New connections (SYNs) of all clients.
+        total_connections: PacketRate, Ingress, inherited(defaults::NO_LIMIT);
+        /// How much may come at once: as much as the rate brings in this time.
+        burst: Lasting<{ defaults::BURST_MS_MIN }, { defaults::BURST_MS_MAX }>, Ingress, inherited(defaults::BURST);
+        /// What happens to what is over the limit of its client or prefix: `"drop"`, or `"mark_down"`: it passes while the
+        /// `total_` limits have room.
+        over: OneOf<OverLimit>, Ingress, inherited(OverLimit::Drop);
+        /// Whether clients that ask for more than the capacity share it: those above a limit, found every 100 ms, are cut
+        /// down to it, the others are left alone.
+        fair: Boolean, Ingress, inherited(false);
+        /// Packets that the service can take, for `fair`.
+        capacity_packets: Integer<u64, 1, { defaults::PACKET_RATE_MAX }>, Ingress, depends("one capacity is required with `fair = true`; a service without its own has that of `[limits]`");
+        /// Bytes of IPv4 packets that the service can take, for `fair`.
+        capacity_bytes: Integer<u64, { defaults::BYTE_RATE_MIN }, { defaults::BYTE_RATE_MAX }>, Ingress, depends("one capacity is required with `fair = true`; a service without its own has that of `[limits]`");
+        /// A client that stays over its limit for so long is banned from all services of this relay; `"0s"` is never.
+        ban_after: LastingOrNever<{ defaults::BAN_AFTER_MS_MIN }, { defaults::BAN_AFTER_MS_MAX }>, Ingress, inherited(defaults::BAN_AFTER);
+        /// How long the first ban lasts; each further one lasts twice as long as the one before.
+        ban_for: Lasting<{ defaults::BAN_MS_MIN }, { defaults::BAN_MS_MAX }>, Ingress, inherited(defaults::BAN_FOR);
+        /// How long a ban lasts at most.
+        ban_max: Lasting<{ defaults::BAN_MS_MIN }, { defaults::BAN_MS_MAX }>, Ingress, inherited(defaults::BAN_MAX);
+        /// How long a client is banned that has not proved that its address is its own, each time the same; `"0s"` is never.
+        /// Whoever forges addresses can get their owners banned for this long.
+        ban_unproven_for: LastingOrNever<{ defaults::BAN_MS_MIN }, { defaults::BAN_UNPROVEN_MS_MAX }>, Ingress, inherited(defaults::BAN_UNPROVEN_FOR);
+    }
+
+    /// Packets that are refused at sight. `"enforce"` drops them, `"shadow"` counts what it would drop, apart for verified and unproven
+    /// clients, `"off"` does nothing. A service has these values where its `[services.filters]` says nothing else.
+    Filters {
+        /// UDP from ports that reflect what others ask with a forged source: 17, 19, 53, 69, 111, 123, 137, 161, 389, 1900, 3702,
+        /// 5353, 5683, 11211. Switch it off where such servers are clients of the service.
+        reflector_ports: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().reflector_ports);
+        /// TCP flags no connection has: none, SYN with FIN, SYN with RST, FIN with URG and PSH but without ACK.
+        tcp_flags: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().tcp_flags);
+        /// Source port 0.
+        source_port_zero: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().source_port_zero);
+        /// Fragments but the first, which have no ports. Fragments are never relayed: with `"off"` and `"shadow"` these are left to the
+        /// kernel of this host. They belong to a VIP rather than a service: the strictest of its services counts.
+        fragments: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().fragments);
+        /// IP protocols that no service of the VIP speaks, other than ICMP. With `"off"` and `"shadow"` they are left to the kernel of
+        /// this host, which may need them, as for VRRP. The strictest of the VIP's services counts.
+        protocols: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().protocols);
+    }
+
+    /// Whose SYNs have to prove their source: the relay answers a SYN of an unproven client with a SYN-ACK that only a host which
+    /// receives it can refuse in the right way; then its next SYN passes. Connections are not touched otherwise. A service has these values
+    /// where its `[services.proof]` says nothing else.
+    Proof {
+        /// `"off"`: nobody's. `"always"`: those of every unproven client. `"above"`: the same while a service gets more SYNs of
+        /// unproven clients than `above`, and for some seconds after.
+        syn: OneOf<ProofMode>, Ingress, inherited(ProofMode::Off);
+        /// SYNs of unproven clients, a second.
+        above: Integer<u32, 1, { defaults::PACKET_RATE_MAX }>, Ingress, depends("required with `syn = \"above\"`, else refused; a service without its own has that of `[proof]`");
+    }
+
+    /// Files of listed prefixes, one IPv4 prefix or address a line, with comments after `#` or `;`, as public lists have them.
+    Lists {
+        /// Files of blocked prefixes.
+        block_files: List<AbsolutePath, 1, { defaults::LIST_FILES_MAX }>, Ingress, optional("none");
+        /// Files of allowed prefixes.
+        allow_files: List<AbsolutePath, 1, { defaults::LIST_FILES_MAX }>, Ingress, optional("none");
+    }
+
+    /// A prefix whose packets are blocked or allowed. Blocked ones are dropped; allowed ones are never limited, nor filtered, nor banned by
+    /// the relay on its own. Of prefixes that hold an address the longest counts.
+    ListedPrefix {
+        /// IPv4 prefix; an address alone is a prefix of its own.
+        prefix: Prefix, Ingress, required;
+        /// Why it is listed.
+        reason: Sentence<{ defaults::LIST_REASON_MAX }>, Ingress, optional("none");
+        /// From when on it no longer holds.
+        expires: Instant, Ingress, optional("never");
+    }
+
+    /// What an ingress relay keeps of clients: what each of them sent to each service and what came of it.
+    Clients {
+        /// Clients of services that there is room for. Memory: 160 bytes a place, and twice as many places as entries, rounded up to a
+        /// power of two: 320 MiB for the default. When it is full, unproven clients give their places to new ones.
+        entries: Integer<u32, { defaults::CLIENT_ENTRIES_MIN }, { defaults::CLIENT_ENTRIES_MAX }>, Ingress, default(defaults::CLIENT_ENTRIES);
+        /// Length of the prefixes that `prefix_` limits are about.
+        prefix_length: Integer<u8, { defaults::PREFIX_LENGTH_MIN }, 32>, Ingress, default(defaults::PREFIX_LENGTH);
+        /// SYN-ACKs that ask clients for a proof, a second and CPU: beyond that their SYNs are dropped.
+        challenge_rate: Integer<u32, 1, { defaults::CHALLENGE_RATE_MAX }>, Ingress, default(defaults::CHALLENGE_RATE);
+    }
+
+    /// Samples of dropped packets, for `xdp-relay events` and `xdp-relay capture`.
+    Events {
+        /// Samples a second, for each reason and CPU; 0 for none.
+        rate: Integer<u32, 0, { defaults::EVENT_RATE_MAX }>, Both, default(defaults::EVENT_RATE);
     }
 
     /// Limits of the ICMP errors this relay generates: one token bucket for all and one for each client prefix.
@@ -213,6 +356,12 @@ tables! {
 
 /// The backends of one service.
 pub(super) type Backends = Tables<Backend, { defaults::BACKENDS_MAX }>;
+/// The prefixes of one list.
+pub(super) type ListedPrefixes = Tables<ListedPrefix, { defaults::LISTED_MAX }>;
+/// Packets or connections a second.
+pub(super) type PacketRate = Rate<1, { defaults::PACKET_RATE_MAX }>;
+/// Bytes a second.
+pub(super) type ByteRate = Rate<{ defaults::BYTE_RATE_MIN }, { defaults::BYTE_RATE_MAX }>;
 /// The VIPs of one service.
 pub(super) type Vips = List<Address, 1, { defaults::VIPS_MAX }>;
 
@@ -239,4 +388,26 @@ impl Choice for AttachMode {
 
 impl Choice for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp)];
+}
+
+/// When the source of a SYN has to prove itself, as the file names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProofMode {
+    Off,
+    Above,
+    Always,
+}
+
+impl Choice for ProofMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("above", Self::Above), ("always", Self::Always)];
+}
+
+impl Choice for FilterMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("shadow", Self::Shadow), ("enforce", Self::Enforce)];
+}
+
+impl Choice for OverLimit {
+    const WORDS: &'static [(&'static str, Self)] = &[("drop", Self::Drop), ("mark_down", Self::MarkDown)];
 }

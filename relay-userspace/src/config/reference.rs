@@ -44,10 +44,27 @@ fn section(page: &mut String, path: &str, inside: &Inside) {
         row(page, path, key);
     }
     for key in &inside.keys {
-        if let Some(inside) = &key.inside {
-            section(page, &joined(path, key.name), inside);
+        match &key.inside {
+            Some(inside) if path == "services" && inherits(inside) => {
+                let name = key.name;
+                line(page, format_args!("\n## `[services.{name}]`\n"));
+                line(
+                    page,
+                    format_args!(
+                        "{} The keys are those of `[{name}]`; what is absent has the value it has there.",
+                        sentence(key.about.trim().trim_end_matches('.'))
+                    ),
+                );
+            }
+            Some(inside) => section(page, &joined(path, key.name), inside),
+            None => {}
         }
     }
+}
+
+/// Whether the table stands at the top of the file as well, for all services.
+fn inherits(inside: &Inside) -> bool {
+    inside.keys.iter().any(|key| matches!(key.presence, Presence::Inherited(_)))
 }
 
 fn row(page: &mut String, path: &str, key: &Key) {
@@ -59,7 +76,8 @@ fn row(page: &mut String, path: &str, key: &Key) {
     let absent = match &key.presence {
         Presence::Required => "required".to_owned(),
         Presence::Optional(meaning) | Presence::Depends(meaning) => (*meaning).to_owned(),
-        Presence::Default(value) => format!("`{value}`"),
+        Presence::Default(value) | Presence::Inherited(value) => format!("`{value}`"),
+        Presence::Defaults if path == "services" => format!("that of `[{}]`", key.name),
         Presence::Defaults => "its defaults".to_owned(),
     };
     let (allowed, about) = (&key.allowed, key.about.trim());

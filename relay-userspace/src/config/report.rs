@@ -72,6 +72,11 @@ impl Report {
         self.config.as_ref()
     }
 
+    /// Adds what could not be checked.
+    pub(super) fn note(&mut self, notes: Vec<String>) {
+        self.notes.extend(notes);
+    }
+
     pub(super) fn take_config(&mut self) -> Option<Config> {
         self.config.take()
     }

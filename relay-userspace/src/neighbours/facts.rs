@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use super::{Entry, LinkFacts, OwnAddress};
-use crate::compile::{Link, Links};
+use crate::compile::{Clock, Link, Links};
 use crate::netlink::Event;
 
 /// The facts.
@@ -94,7 +94,7 @@ impl Facts {
     }
 
     /// What compiling needs; an error names the interface that is missing or is no Ethernet link.
-    pub fn links(&self, edge: &str, tunnel: &str, jiffies_per_second: u32) -> Result<Links, String> {
+    pub fn links(&self, edge: &str, tunnel: &str, clock: Clock) -> Result<Links, String> {
         let (edge, tunnel) = (self.compiled(edge)?, self.compiled(tunnel)?);
         let mut own_addresses: Vec<Ipv4Addr> = self
             .addresses
@@ -113,7 +113,7 @@ impl Facts {
             .iter()
             .find(|own| own.ifindex == edge.ifindex && own.primary)
             .map_or(Ipv4Addr::UNSPECIFIED, |own| own.address);
-        Ok(Links { edge, tunnel, own_addresses, edge_address, jiffies_per_second })
+        Ok(Links { edge, tunnel, own_addresses, edge_address, clock })
     }
 
     fn compiled(&self, name: &str) -> Result<Link, String> {
@@ -127,6 +127,8 @@ impl Facts {
 mod tests {
     use super::super::State;
     use super::*;
+
+    const CLOCK: Clock = Clock { jiffies_per_second: 250, epoch_offset: 0 };
 
     fn link(ifindex: u32, name: &str) -> LinkFacts {
         let mac = Some([2, 0, 0, 0, 0, ifindex as u8]);
@@ -148,7 +150,7 @@ mod tests {
         addresses.push(OwnAddress { ifindex: 1, address: Ipv4Addr::LOCALHOST, primary: false });
         let links = vec![link(1, "lo"), link(2, "eth0"), link(3, "eth1"), link(7, "eth7")];
         let facts = Facts::new(links, addresses, Vec::new());
-        let links = facts.links("eth0", "eth1", 250).unwrap();
+        let links = facts.links("eth0", "eth1", CLOCK).unwrap();
         let last: Vec<u8> = links.own_addresses.iter().map(|address| address.octets()[3]).collect();
         assert_eq!(last, [1, 2, 3, 5]);
         assert_eq!(links.edge_address, Ipv4Addr::new(10, 0, 0, 1));
@@ -158,8 +160,8 @@ mod tests {
     #[test]
     fn a_missing_interface_is_named() {
         let facts = Facts::new(vec![link(2, "eth0")], Vec::new(), Vec::new());
-        assert_eq!(facts.links("eth0", "eth1", 250).unwrap_err(), "there is no interface eth1");
-        assert_eq!(facts.links("eth0", "eth0", 250).unwrap().edge_address, Ipv4Addr::UNSPECIFIED);
+        assert_eq!(facts.links("eth0", "eth1", CLOCK).unwrap_err(), "there is no interface eth1");
+        assert_eq!(facts.links("eth0", "eth0", CLOCK).unwrap().edge_address, Ipv4Addr::UNSPECIFIED);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::compile::{self, Links, NextHops};
+use crate::compile::{self, Clock, Links, NextHops};
 use crate::config::valid::Config;
 use crate::events::{Drained, Ring};
 use crate::exit::Failure;
@@ -68,7 +68,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 
 struct Relay {
     config: Config,
-    jiffies_per_second: u32,
+    clock: Clock,
     table_seed: u64,
     pins: Pins,
     _pins_lock: Lock,
@@ -193,7 +193,7 @@ impl Relay {
         let edge = plan::edge(&self.config);
         let links = self
             .facts
-            .links(edge, &self.config.tunnel.interface, self.jiffies_per_second)
+            .links(edge, &self.config.tunnel.interface, self.clock)
             .unwrap_or_else(|_| self.links.clone());
         let next_hops = self.table.resolved(&self.facts);
         let clients_move =

@@ -23,11 +23,10 @@ const FIRST_RESOLUTION: Duration = Duration::from_secs(3);
 impl Relay {
     /// Brings the data plane up, or takes over the one that is running; see [`crate::load`] for the order.
     pub(super) async fn start(config: Config) -> Result<Self, Failure> {
-        let jiffies_per_second = jiffies::jiffies_per_second()
-            .map_err(|error| Failure::io("find out the kernel's tick", &error))?;
+        let clock = jiffies::clock().map_err(|error| Failure::io("find out the kernel's tick", &error))?;
         let mut netlink = Netlink::open().map_err(|error| Failure::io("open a netlink socket", &error))?;
         let facts = read_facts(&netlink).await?;
-        let links = check_links(&config, &facts, jiffies_per_second)?;
+        let links = check_links(&config, &facts, clock)?;
 
         let kind = plan::kind(&config);
         let pins = Pins::new(&config.pin_directory, &config.node);
@@ -48,8 +47,7 @@ impl Relay {
         };
         hops.resolve_all(&config, &mut netlink).await;
         let Hops { facts, table } = hops;
-        let links =
-            facts.links(plan::edge(&config), &config.tunnel.interface, jiffies_per_second).unwrap_or(links);
+        let links = facts.links(plan::edge(&config), &config.tunnel.interface, clock).unwrap_or(links);
         let next_hops = table.resolved(&facts);
         let image =
             compile::compile(&config, &links, &next_hops, table_seed, generation).map_err(too_large)?;
@@ -78,7 +76,7 @@ impl Relay {
         let events = Ring::new(events, Decoder::new(&config), journal);
         let mut relay = Self {
             config,
-            jiffies_per_second,
+            clock,
             table_seed,
             pins,
             _pins_lock: pins_lock,
@@ -164,12 +162,11 @@ pub(super) async fn read_facts(netlink: &Netlink) -> Result<Facts, Failure> {
     Ok(Facts::new(links, addresses, neighbours))
 }
 
-fn check_links(config: &Config, facts: &Facts, jiffies_per_second: u32) -> Result<compile::Links, Failure> {
-    let links =
-        facts.links(plan::edge(config), &config.tunnel.interface, jiffies_per_second).map_err(|why| {
-            Failure::new(Exit::Failed, format!("cannot attach: {why}"))
-                .hint("compare `ip -br link` with [interfaces] in the configuration")
-        })?;
+fn check_links(config: &Config, facts: &Facts, clock: compile::Clock) -> Result<compile::Links, Failure> {
+    let links = facts.links(plan::edge(config), &config.tunnel.interface, clock).map_err(|why| {
+        Failure::new(Exit::Failed, format!("cannot attach: {why}"))
+            .hint("compare `ip -br link` with [interfaces] in the configuration")
+    })?;
     for interface in plan::interfaces(config) {
         if facts.link(interface).is_some_and(|link| !link.up) {
             tracing::warn!("interface {interface} is down or has no carrier");

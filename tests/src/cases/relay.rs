@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use relay_abi::{Image, Ipv4, maps};
-use relay_userspace::compile::{Link, Links, NextHops, ResolvedHop, compile};
+use relay_userspace::compile::{Clock, Link, Links, NextHops, ResolvedHop, compile};
 use relay_userspace::config::valid::{Config, Role};
 use relay_userspace::config::{Secrets, examine_bytes};
 use serde::Deserialize;
@@ -20,6 +20,8 @@ use super::world::{self, EDGE, TUNNEL};
 const FLOW_SEED: u64 = 0x5eed_0f10_5eed_0f11;
 /// Flows the table of a case holds, unless it says otherwise.
 pub const FLOW_ENTRIES: u32 = 64;
+/// Ticks since 1970 less the clock of the cases, in every image: some number that is no multiple of an epoch.
+pub const EPOCH_OFFSET: u64 = 425_000_001_234;
 const HASH_KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
 /// In what the relay of a case differs from the one in `tests/cases/relays`.
@@ -196,7 +198,7 @@ fn links(config: &Config, with: &With, machine: Machine) -> Links {
         tunnel,
         own_addresses: own.iter().filter_map(|name| world::address(name).ok()).collect(),
         edge_address: world::address(edge_address).unwrap_or(Ipv4Addr::UNSPECIFIED),
-        jiffies_per_second: machine.jiffies_per_second,
+        clock: Clock { jiffies_per_second: machine.jiffies_per_second, epoch_offset: EPOCH_OFFSET },
     }
 }
 

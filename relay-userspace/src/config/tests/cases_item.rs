@@ -48,14 +48,14 @@ fn unknown_keys_are_all_reported() {
                 ("node = \"in-1\"", "node = \"in-1\"\nnods = \"x\"\nttl = 3"),
                 ("local = \"10.0.0.1\"", "local = \"10.0.0.1\"\nchecksum = true"),
                 ("port = 8443", "port = 8443\nwieght = 1"),
-                ("translate = \"none\"", "translate = \"none\"\n[limits]\nrate = 1"),
+                ("translate = \"none\"", "translate = \"none\"\n[shaping]\nspeed = 1"),
             ],
             problems: &[
                 wrong("|nods", "nods", &["unknown key", "did you mean `node`?"]),
                 wrong("|ttl", "ttl", &["unknown key", "`ttl` is a key of `[tunnel]`"]),
                 wrong("|checksum", "tunnel.checksum", &["unknown key", "local, mtu, ttl, dscp"]),
                 wrong("|wieght", "services[0].backends[0].wieght", &["did you mean `weight`?"]),
-                wrong("[|limits]", "limits", &["unknown key", "icmp, neighbours"]),
+                wrong("[|shaping]", "shaping", &["unknown key", "icmp, neighbours"]),
             ],
         },
         Case {

@@ -50,18 +50,35 @@ fn covers(text: &str, example: &str, other: Roles, path: &str, keys: &[Key], tab
         let values: Vec<_> = tables.iter().filter_map(|table| table.get(key.name)).collect();
         let name = format!("{example}: {path}.{}", key.name);
         assert!(!values.is_empty(), "{name} is not in the example");
-        if let Presence::Default(default) = &key.presence {
+        if let Presence::Default(default) | Presence::Inherited(default) = &key.presence {
             let first = values.iter().min_by_key(|value| value.span().start).unwrap();
             assert_eq!(excerpt(text, &first.span()), *default, "{name}: the value at its first place");
             let line = text[first.span().end..].lines().next().unwrap();
             assert!(line.trim_start().starts_with("# default"), "{name} is not marked: {line:?}");
         }
         if let Some(Inside { keys, .. }) = &key.inside {
-            let inner: Vec<&DeTable<'_>> =
+            let mut inner: Vec<&DeTable<'_>> =
                 values.iter().flat_map(|value| inner_tables(value.get_ref())).collect();
+            // What services say of their own stands beside what holds for all of them.
+            let inherited = keys.iter().any(|key| matches!(key.presence, Presence::Inherited(_)));
+            match (inherited, path) {
+                (true, "services") => continue,
+                (true, _) => inner.extend(of_services(tables, key.name)),
+                (false, _) => {}
+            }
             covers(text, example, other, key.name, keys, &inner);
         }
     }
+}
+
+/// The tables of a name inside the services.
+fn of_services<'t, 'i>(tables: &[&'t DeTable<'i>], name: &str) -> Vec<&'t DeTable<'i>> {
+    let services = tables.iter().filter_map(|table| table.get("services"));
+    services
+        .flat_map(|services| inner_tables(services.get_ref()))
+        .filter_map(|service| service.get(name))
+        .flat_map(|table| inner_tables(table.get_ref()))
+        .collect()
 }
 
 fn inner_tables<'v, 'i>(value: &'v DeValue<'i>) -> Vec<&'v DeTable<'i>> {

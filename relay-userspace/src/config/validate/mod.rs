@@ -3,14 +3,16 @@
 //! Reports every broken rule. The result is a configuration only if nothing was reported, here or before.
 
 mod hash_key;
+mod lists;
+mod policy;
 pub(super) mod rules;
 mod services;
 mod uniqueness;
 
-use super::policy::{Clients, Events, Lists};
 use std::collections::HashMap;
 
 use super::document::{At, Reader, RoleName};
+use super::policy::{Clients, Events};
 use super::problem::{Class, Problem, excerpt};
 use super::raw::{self, File};
 use super::suggest;
@@ -19,6 +21,8 @@ use super::valid::{
 };
 use services::Services;
 use uniqueness::{Addresses, Once, Use};
+
+pub(super) use lists::unreadable;
 
 /// Checks what the file says as a whole.
 pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
@@ -32,7 +36,9 @@ pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
         RoleName::Ingress => {
             let services = Services::check(file, reader, &peers, &mut addresses, Services::ingress);
             let hash_key = hash_key(file, reader, Some(true));
-            ingress(file, hash_key, services?)
+            policy::check(file, reader);
+            let lists = lists::lists(file, reader);
+            ingress(file, hash_key, lists?, services?)
         }
         RoleName::Egress => {
             let services = Services::check(file, reader, &peers, &mut addresses, Services::egress);
@@ -46,7 +52,6 @@ pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
     let tunnel = &file.tunnel.given()?.value;
     let interfaces = &file.interfaces.given()?.value;
     let config = Config {
-        events: Events::default(),
         node: file.node.given()?.value.clone(),
         pin_directory: file.pin_directory.value.clone(),
         state_directory: file.state_directory.value.clone(),
@@ -60,6 +65,7 @@ pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
         },
         peers: peers.list.into_iter().collect::<Option<_>>()?,
         icmp: Icmp { rate: file.icmp.value.rate.value, prefix_rate: file.icmp.value.prefix_rate.value },
+        events: Events { rate: file.events.value.rate.value },
         neighbours: Neighbours { probe_interval: file.neighbours.value.probe_interval.value },
         role,
     };
@@ -69,14 +75,20 @@ pub(super) fn validate(file: &File, reader: &mut Reader<'_>) -> Option<Config> {
 fn ingress(
     file: &File,
     hash_key: Option<HashKey>,
+    lists: super::policy::Lists,
     services: Vec<super::valid::IngressService>,
 ) -> Option<Role> {
+    let clients = &file.clients.value;
     let public = file.interfaces.given()?.value.public.given()?.value.clone();
     Some(Role::Ingress(Ingress {
         public,
         hash_key: hash_key?,
-        clients: Clients::default(),
-        lists: Lists::default(),
+        clients: Clients {
+            entries: clients.entries.value,
+            prefix_length: clients.prefix_length.value,
+            challenge_rate: clients.challenge_rate.value,
+        },
+        lists,
         services,
     }))
 }

@@ -23,6 +23,13 @@ rules! {
     BACKENDS = "all services together have at most 1024 backends";
     BACKEND_PEERS = "a backend is reached through at most 16 peers; with more peers than that, each backend names its own";
     ICMP_RATES = "`icmp.prefix_rate` is at most `icmp.rate`";
+    MARK_DOWN = "`over = \"mark_down\"` needs a `total_` limit";
+    FAIR = "`fair = true` needs exactly one of `capacity_packets` and `capacity_bytes`, which have no place without it";
+    BAN = "`ban_after` needs a `client_` or `prefix_` limit or `fair = true`; `ban_for`, `ban_max` and `ban_unproven_for` need `ban_after`";
+    BAN_TIMES = "`ban_max` is at least `ban_for`";
+    PROOF = "`syn = \"above\"` needs `above`, which has no place with another `syn`";
+    POLICY = "`[limits]`, `[filters]` and `[proof]` keep these rules by themselves, and so does every service with its own keys over them; a service may leave unused what it inherits";
+    PREFIXES = "a prefix is listed once, in `[[block]]` or in `[[allow]]`";
     HASH_KEY = "`hash_key_file` is a regular file that only its owner can read or write, and holds 32 hexadecimal digits, not all zero";
 }
 

@@ -1,11 +1,11 @@
 //! Services and their backends: which keys each way of translation needs and refuses.
 
 use super::Peers;
+use super::policy;
 use super::rules;
 use super::uniqueness::{Addresses, Endpoints, Once, Use, distinct};
 use crate::config::defaults;
 use crate::config::document::{At, Field, Reader, Shape, missing};
-use crate::config::policy::Policy;
 use crate::config::problem::{Class, Problem, Span, excerpt};
 use crate::config::raw::{self, File, Translate};
 use crate::config::shape::PortOrAny;
@@ -16,6 +16,7 @@ use crate::config::valid::{
 
 /// The services of one file while they are checked.
 pub(super) struct Services<'c, 'a> {
+    file: &'c File,
     reader: &'c mut Reader<'a>,
     peers: &'c Peers,
     endpoints: Endpoints,
@@ -24,14 +25,14 @@ pub(super) struct Services<'c, 'a> {
 impl<'c, 'a> Services<'c, 'a> {
     /// Checks every service; `None` if one of them has a problem that leaves nothing to return.
     pub(super) fn check<S>(
-        file: &File,
+        file: &'c File,
         reader: &'c mut Reader<'a>,
         peers: &'c Peers,
         addresses: &mut Addresses,
         one: impl Fn(&mut Self, &str, &At<raw::Service>) -> Option<S>,
     ) -> Option<Vec<S>> {
         let list = file.services.given()?;
-        let mut services = Self { reader, peers, endpoints: Endpoints::default() };
+        let mut services = Self { file, reader, peers, endpoints: Endpoints::default() };
         services.check_uses(&list.value, addresses);
         services.check_vips(&list.value);
         services.check_totals(&list.value);
@@ -54,6 +55,7 @@ impl<'c, 'a> Services<'c, 'a> {
         let port =
             self.need::<PortOrAny>(path, &service.span, "port", &service.port, why).map(|port| port.value);
         let vips = self.vips(path, service);
+        let policy = policy::service(self.file, self.reader, path, service);
         let way = match service.translate.value {
             Translate::Ingress => {
                 let why = "each backend names the peers that reach it";
@@ -75,7 +77,7 @@ impl<'c, 'a> Services<'c, 'a> {
             }
         };
         let (name, protocol) = (service.name.given()?.value.clone(), service.protocol.given()?.value);
-        Some(IngressService { name, protocol, port: port?, way, policy: Policy::default() })
+        Some(IngressService { name, protocol, port: port?, way, policy: policy? })
     }
 
     /// A service of an egress relay.

@@ -1,9 +1,10 @@
 //! What single values may look like: each shape parses a value, says what it allows, and writes a value as TOML.
 
+mod address;
+mod time;
+
 use std::marker::PhantomData;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -13,6 +14,9 @@ use super::document::{At, Origin, Reader, Shape, a_type, refuse_length};
 use super::problem::{Class, Problem, excerpt};
 use super::suggest;
 use super::valid::Port;
+
+pub(super) use address::{Address, Prefix};
+pub(super) use time::{Instant, Lasting, LastingOrNever};
 
 /// Why a value is refused.
 pub(super) struct Refusal {
@@ -140,6 +144,53 @@ where
     }
 }
 
+/// Yes or no.
+pub(super) struct Boolean;
+
+impl Scalar for Boolean {
+    type Output = bool;
+
+    fn allowed() -> String {
+        "true or false".to_owned()
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<bool, Refusal> {
+        match value {
+            DeValue::Boolean(value) => Ok(*value),
+            DeValue::String(text) if ["true", "false"].contains(&text.as_ref()) => {
+                Err(Refusal::wrong_type("a boolean", value).hint("remove the quotes"))
+            }
+            _ => Err(Refusal::wrong_type("a boolean", value)),
+        }
+    }
+
+    fn toml(value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+/// So many a second; 0 is no limit.
+pub(super) struct Rate<const MIN: i64, const MAX: i64>;
+
+impl<const MIN: i64, const MAX: i64> Scalar for Rate<MIN, MAX> {
+    type Output = u64;
+
+    fn allowed() -> String {
+        format!("integer {MIN}..={MAX}, or 0 for no limit")
+    }
+
+    fn parse(value: &DeValue<'_>) -> Result<u64, Refusal> {
+        match Integer::<u64, 0, MAX>::parse(value)? {
+            rate if rate != 0 && rate < MIN.unsigned_abs() => Err(Refusal::new("out of range")),
+            rate => Ok(rate),
+        }
+    }
+
+    fn toml(value: &u64) -> String {
+        value.to_string()
+    }
+}
+
 /// Words that stand for values.
 pub(super) trait Choice: Copy + PartialEq + 'static {
     /// Every word and its value.
@@ -173,38 +224,6 @@ impl<C: Choice> Scalar for OneOf<C> {
 
     fn toml(value: &C) -> String {
         C::WORDS.iter().find(|(_, choice)| choice == value).map_or_else(String::new, |(word, _)| quoted(word))
-    }
-}
-
-/// A time with its unit, such as `"5m"` or `"200ms"`; bounds in milliseconds.
-pub(super) struct Lasting<const MIN: u64, const MAX: u64>;
-
-impl<const MIN: u64, const MAX: u64> Scalar for Lasting<MIN, MAX> {
-    type Output = Duration;
-
-    fn allowed() -> String {
-        let bound = |milliseconds| Self::toml(&Duration::from_millis(milliseconds));
-        format!("duration {} to {}", bound(MIN), bound(MAX))
-    }
-
-    fn parse(value: &DeValue<'_>) -> Result<Duration, Refusal> {
-        let text = text(value).map_err(|refusal| match value {
-            DeValue::Integer(number) => {
-                refusal.hint(format!("write the unit: \"{}s\" or \"{0}ms\"", number.as_str()))
-            }
-            _ => refusal,
-        })?;
-        let duration = humantime::parse_duration(text).map_err(|error| {
-            Refusal::new(format!("not a duration: {error}")).hint("such as \"30s\" or \"5m\"")
-        })?;
-        if duration < Duration::from_millis(MIN) || duration > Duration::from_millis(MAX) {
-            return Err(Refusal::new("out of range"));
-        }
-        Ok(duration)
-    }
-
-    fn toml(value: &Duration) -> String {
-        quoted(&humantime::format_duration(*value).to_string())
     }
 }
 
@@ -297,56 +316,32 @@ impl Scalar for AbsolutePath {
     }
 }
 
-/// An IPv4 address that a packet can be sent to and come from.
-pub(super) struct Address;
+/// A line of text.
+pub(super) struct Sentence<const MAX: usize>;
 
-impl Scalar for Address {
-    type Output = Ipv4Addr;
+impl<const MAX: usize> Scalar for Sentence<MAX> {
+    type Output = String;
 
     fn allowed() -> String {
-        "IPv4 unicast address".to_owned()
+        format!("text of 1 to {MAX} characters")
     }
 
-    fn parse(value: &DeValue<'_>) -> Result<Ipv4Addr, Refusal> {
+    fn parse(value: &DeValue<'_>) -> Result<String, Refusal> {
         let text = text(value)?;
-        let Ok(address) = text.parse::<Ipv4Addr>() else {
-            return Err(no_address(text));
-        };
-        match martian(address) {
-            Some(why) => Err(Refusal::new(format!("{why} cannot be used here"))),
-            None => Ok(address),
+        if text.trim().is_empty() {
+            return Err(Refusal::new("the text is empty").hint("remove the key"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Refusal::new("contains a control character"));
+        }
+        match text.chars().count() {
+            length if length > MAX => Err(Refusal::new(format!("{length} characters are too many"))),
+            _ => Ok(text.to_owned()),
         }
     }
 
-    fn toml(value: &Ipv4Addr) -> String {
-        quoted(&value.to_string())
-    }
-}
-
-/// What an attempt at an IPv4 address most likely is.
-fn no_address(text: &str) -> Refusal {
-    let refusal = Refusal::new("not an IPv4 address");
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return refusal.hint("this version relays IPv4 only");
-    }
-    match text.split_once('/').or_else(|| text.split_once(':')) {
-        Some((start, _)) if start.parse::<Ipv4Addr>().is_ok() => {
-            refusal.hint(format!("write the address alone: \"{start}\""))
-        }
-        _ => refusal,
-    }
-}
-
-/// Why an address never identifies a host that traffic is routed to (RFC 1812 section 5.3.7, RFC 6890).
-fn martian(address: Ipv4Addr) -> Option<&'static str> {
-    let [first, ..] = address.octets();
-    match first {
-        0 => Some("an address of \"this network\" (0.0.0.0/8)"),
-        127 => Some("a loopback address (127.0.0.0/8)"),
-        169 if address.is_link_local() => Some("a link-local address (169.254.0.0/16)"),
-        224..=239 => Some("a multicast address (224.0.0.0/4)"),
-        240..=255 => Some("a reserved address (240.0.0.0/4)"),
-        _ => None,
+    fn toml(value: &String) -> String {
+        quoted(value)
     }
 }
 
