@@ -65,6 +65,12 @@ impl Exit {
         }
     }
 
+    /// The code of a word.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.label() == label)
+    }
+
     /// One line for help texts.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
@@ -135,6 +141,14 @@ impl Failure {
         let error = Inner { code: self.exit.label(), message: &self.message, hint: self.hint.as_deref() };
         serde_json::json!({ "schema_version": 1, "ok": false, "error": error })
     }
+
+    /// Reads such an object.
+    #[must_use]
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        let text = |key: &str| value["error"][key].as_str().map(str::to_owned);
+        let exit = Exit::from_label(value["error"]["code"].as_str()?)?;
+        Some(Self { exit, message: text("message")?, hint: text("hint"), details: None })
+    }
 }
 
 impl fmt::Display for Failure {
@@ -175,5 +189,10 @@ mod tests {
         assert_eq!(json["error"]["code"], "not_found");
         assert_eq!(json["error"]["hint"], "see status");
         assert_eq!(json["schema_version"], 1);
+        let back = Failure::from_json(&json).unwrap();
+        assert_eq!((back.exit, back.hint.as_deref()), (Exit::NotFound, Some("see status")));
+        assert!(
+            Failure::from_json(&serde_json::json!({ "error": { "code": "odd", "message": "" } })).is_none()
+        );
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A library and a thin binary, so that the tests of other crates can call what the commands call.
 
+pub mod actions;
+pub mod api;
+pub mod audit;
 mod broken_pipe;
 pub mod cli;
 pub mod command;
@@ -22,3 +25,5 @@ pub mod pins;
 mod privileges;
 pub mod publish;
 pub mod serve;
+pub mod timestamp;
+pub mod who;

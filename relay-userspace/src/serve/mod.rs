@@ -3,8 +3,12 @@
 //! Every change, whatever it was, ends in the same round: routes, next hops, image, and a new generation when the image
 //! would do anything else to a packet than the one in force.
 
+mod client_neighbours;
 mod debounce;
+mod lists;
 mod plan;
+mod requests;
+mod signals;
 mod start;
 
 use std::future::pending;
@@ -14,30 +18,35 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData, RingBuf};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
-use relay_abi::{Ipv4, Mac};
 use sd_notify::NotifyState;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use crate::actions::{Actions, Saver};
+use crate::api::{self, Request, Requests, Server};
 use crate::compile::{self, Clock, Links, NextHops};
 use crate::config::valid::Config;
-use crate::events::{Drained, Ring};
+use crate::events::{Drained, Journal, Ring};
 use crate::exit::Failure;
 use crate::load::Program;
 use crate::lock::Lock;
 use crate::neighbours::{
-    Ask, Change, Clients, Effect, Facts, MissLimit, NextHopTable, Way, ask_client, ask_clients, ask_hop,
+    Ask, Clients, Effect, Facts, MissLimit, NextHopTable, Way, ask_client, ask_clients, ask_hop,
 };
 use crate::netlink::{Event, Netlink};
 use crate::pins::Pins;
 use crate::privileges;
 use crate::publish::Publisher;
+use crate::timestamp::Timestamp;
 use debounce::Debounce;
+use signals::Signals;
 
 /// How often everything is read anew, in case an event was missed.
 const REREAD: Duration = Duration::from_secs(30);
+/// How often at least the clock is looked at for what is to end: it may have been set.
+const CLOCK: Duration = Duration::from_secs(30);
 
 /// Serves a configuration until SIGTERM or SIGINT. The data plane goes on without us, from its pins.
 pub fn serve(config: Config) -> Result<(), Failure> {
@@ -49,15 +58,20 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         let node = config.node.clone();
         // Before anything else, so that a signal during the start is not lost.
         let mut signals = Signals::new().map_err(|error| Failure::io("catch signals", &error))?;
+        // The first to fail if it must: nothing is attached yet. Callers wait until the relay is there.
+        let server = Server::bind(&api::socket(&config.state_directory, &node))?;
+        let (requests, asked) = Requests::channel();
+        let journal = Journal::new(&node);
         let relay = tokio::select! {
-            relay = Relay::start(config) => relay?,
+            relay = Relay::start(config, journal.clone()) => relay?,
             name = signals.stop() => {
                 tracing::info!("received {name} while starting");
                 return Ok(());
             }
         };
         privileges::drop_unneeded();
-        let result = relay.run(&mut signals).await;
+        tokio::spawn(server.serve(api::router(requests, journal)));
+        let result = relay.run(&mut signals, asked).await;
         notify(&[NotifyState::Stopping]);
         tracing::info!(
             "stopping; node {node} goes on relaying without a controller until `xdp-relay unload`"
@@ -67,7 +81,15 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 }
 
 struct Relay {
+    /// What the file says.
     config: Config,
+    /// The same with the limits that are in force.
+    effective: Config,
+    /// What was done at run time.
+    actions: Actions,
+    /// When the next of it is over.
+    next_end: Option<Instant>,
+    saver: Saver,
     clock: Clock,
     table_seed: u64,
     pins: Pins,
@@ -88,7 +110,7 @@ struct Relay {
 }
 
 impl Relay {
-    async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+    async fn run(mut self, signals: &mut Signals, mut asked: mpsc::Receiver<Request>) -> Result<(), Failure> {
         let missed = readiness(&self.misses)
             .map_err(|error| Failure::io("wait for the map NEIGHBOUR_MISSES", &error))?;
         let reported =
@@ -126,6 +148,8 @@ impl Relay {
                         guard.clear_ready();
                     }
                 }
+                Some(request) = asked.recv() => self.answer(request),
+                () = until(self.next_end) => self.end_actions(),
                 _ = probing.tick() => self.probe().await,
                 _ = rereading.tick() => {
                     effect = Effect::All;
@@ -211,7 +235,7 @@ impl Relay {
 
     fn publish(&mut self, links: Links, next_hops: NextHops) -> Result<(), Failure> {
         let generation = self.publisher.next_generation().unwrap_or(1);
-        let image = compile::compile(&self.config, &links, &next_hops, self.table_seed, generation)
+        let image = compile::compile(&self.effective, &links, &next_hops, self.table_seed, generation)
             .map_err(start::too_large)?;
         if self.publisher.changes(&image) {
             self.publisher.publish(&self.pins, image)?;
@@ -279,6 +303,12 @@ impl Relay {
         }
     }
 
+    /// Notes when the next of what was done at run time is over.
+    fn note_end(&mut self) {
+        let left = |end: Timestamp| end.0.duration_since(Timestamp::now().0).unwrap_or_default().min(CLOCK);
+        self.next_end = self.actions.next_end().map(|end| Instant::now() + left(end));
+    }
+
     fn named(&self, ifindex: u32) -> Option<&str> {
         [&self.links.edge, &self.links.tunnel]
             .into_iter()
@@ -296,67 +326,6 @@ impl Relay {
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         } else {
             notify(&[NotifyState::Status(&status)]);
-        }
-    }
-}
-
-/// The map `NEIGHBOURS`.
-impl Relay {
-    /// Learns what a map that outlived its controller holds; drops what is of another interface.
-    fn remember_clients(&mut self) {
-        let edge = self.links.edge.ifindex;
-        let held: Vec<_> = self.neighbours.iter().flatten().collect();
-        for (key, neighbour) in held {
-            if key.ifindex == edge {
-                self.clients.remember(Ipv4Addr::from(key.address.0), neighbour.destination.0);
-            } else {
-                // That it is gone already is fine.
-                drop(self.neighbours.remove(&key));
-            }
-        }
-        self.rewrite_clients();
-    }
-
-    /// Writes every entry with the present address and index of the interface.
-    fn rewrite_clients(&mut self) {
-        let all: Vec<_> = self.clients.all().collect();
-        for (address, mac) in all {
-            self.write_client(Change::Set(address, mac));
-        }
-    }
-
-    async fn relearn_clients(&mut self) {
-        let entries: Vec<_> = self.facts.entries_on(self.links.edge.ifindex).copied().collect();
-        for entry in entries {
-            self.learn_client(&entry).await;
-        }
-    }
-
-    async fn learn_client(&mut self, entry: &crate::neighbours::Entry) {
-        if entry.ifindex != self.links.edge.ifindex {
-            return;
-        }
-        for change in self.clients.learn(entry, Instant::now()) {
-            match change {
-                Change::Solicit(address) => ask(&self.netlink, Ask::Solicit, entry.ifindex, address).await,
-                change => self.write_client(change),
-            }
-        }
-    }
-
-    fn write_client(&mut self, change: Change) {
-        let edge = &self.links.edge;
-        let key = |address: Ipv4Addr| NeighbourKey { ifindex: edge.ifindex, address: Ipv4(address.octets()) };
-        let result = match change {
-            Change::Set(address, mac) => {
-                let neighbour = Neighbour { destination: Mac(mac), source: Mac(edge.mac) };
-                self.neighbours.insert(key(address), neighbour, 0)
-            }
-            Change::Remove(address) => self.neighbours.remove(&key(address)),
-            Change::Solicit(_) => Ok(()),
-        };
-        if let Err(error) = result {
-            tracing::debug!("cannot write the map NEIGHBOURS: {error}");
         }
     }
 }
@@ -407,34 +376,5 @@ async fn until(due: Option<Instant>) {
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("cannot notify the service manager: {error}");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for a signal to stop; returns its name.
-    async fn stop(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::warn!(
-                    "ignoring SIGHUP: to take over a changed configuration, restart; no packet is lost by that"
-                ),
-            }
-        }
     }
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use relay_abi::{Image, limits};
 
 use super::{Relay, plan};
+use crate::actions::{self, Saver};
+use crate::audit;
 use crate::compile;
 use crate::config::valid::{Config, Role};
 use crate::events::{Decoder, Journal, Ring};
@@ -16,13 +18,14 @@ use crate::lock;
 use crate::neighbours::{Clients, Facts, MissLimit, NextHopTable};
 use crate::netlink::Netlink;
 use crate::pins::Pins;
+use crate::timestamp::Timestamp;
 
 /// How long the first attachment waits for next hops.
 const FIRST_RESOLUTION: Duration = Duration::from_secs(3);
 
 impl Relay {
     /// Brings the data plane up, or takes over the one that is running; see [`crate::load`] for the order.
-    pub(super) async fn start(config: Config) -> Result<Self, Failure> {
+    pub(super) async fn start(config: Config, journal: Journal) -> Result<Self, Failure> {
         let clock = jiffies::clock().map_err(|error| Failure::io("find out the kernel's tick", &error))?;
         let mut netlink = Netlink::open().map_err(|error| Failure::io("open a netlink socket", &error))?;
         let facts = read_facts(&netlink).await?;
@@ -49,8 +52,12 @@ impl Relay {
         let Hops { facts, table } = hops;
         let links = facts.links(plan::edge(&config), &config.tunnel.interface, clock).unwrap_or(links);
         let next_hops = table.resolved(&facts);
+        let file = actions::path(&config.state_directory, &config.node);
+        let mut actions = actions::load(&file);
+        actions.expire(Timestamp::now());
+        let effective = actions.effective(&config);
         let image =
-            compile::compile(&config, &links, &next_hops, table_seed, generation).map_err(too_large)?;
+            compile::compile(&effective, &links, &next_hops, table_seed, generation).map_err(too_large)?;
 
         let mut maps;
         match found {
@@ -71,12 +78,20 @@ impl Relay {
         program.pin(&pins)?;
         program.detach_others(&pins, &wanted)?;
 
+        let saver = Saver::start(file, audit::Log::new(&config.state_directory, &config.node))?;
         let Served { publisher, neighbours, misses, events } = served;
-        let journal = Journal::new(&config.node);
         let events = Ring::new(events, Decoder::new(&config), journal);
         let mut relay = Self {
             config,
+<<<<<<< HEAD
             clock,
+=======
+            effective,
+            actions,
+            next_end: None,
+            saver,
+            jiffies_per_second,
+>>>>>>> 9f0d995 (Control socket, actions that outlive the controller, audit log; the loop answers both)
             table_seed,
             pins,
             _pins_lock: pins_lock,
@@ -93,6 +108,7 @@ impl Relay {
             miss_limit: MissLimit::default(),
             events,
         };
+        relay.note_end();
         relay.remember_clients();
         relay.relearn_clients().await;
         Ok(relay)

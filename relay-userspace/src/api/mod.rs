@@ -1,0 +1,33 @@
+//! The control API: HTTP and JSON over the Unix socket `<state_directory>/<node>.sock`, for the commands and for scripts.
+//!
+//! It runs beside the controller's loop and never touches what that owns: what it wants to know or to change it asks for with a
+//! [`Request`], and waits.
+
+pub mod client;
+mod events;
+mod peer;
+mod refusal;
+mod request;
+mod routes;
+mod server;
+pub mod view;
+
+pub use request::{Answer, Request, Requests};
+pub use routes::router;
+pub use server::Server;
+
+use std::path::{Path, PathBuf};
+
+/// Version of the JSON that the API and the commands give.
+pub const SCHEMA_VERSION: u32 = 1;
+/// Header in which a command says who is behind sudo.
+pub(crate) const SUDO_USER: &str = "x-sudo-user";
+
+/// Where a node's socket is.
+#[must_use]
+pub fn socket(state_directory: &Path, node: &str) -> PathBuf {
+    state_directory.join(format!("{node}.sock"))
+}
+
+#[cfg(test)]
+mod tests;
