@@ -83,15 +83,11 @@ impl Relay {
         let events = Ring::new(events, Decoder::new(&config), journal);
         let mut relay = Self {
             config,
-<<<<<<< HEAD
-            clock,
-=======
             effective,
             actions,
             next_end: None,
             saver,
-            jiffies_per_second,
->>>>>>> 9f0d995 (Control socket, actions that outlive the controller, audit log; the loop answers both)
+            clock,
             table_seed,
             pins,
             _pins_lock: pins_lock,
