@@ -1,68 +1,12 @@
 //! Puts the BPF object where `include_bytes!(env!("RELAY_EBPF_OBJECT"))` finds it.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[path = "../xtask/src/bpf/mod.rs"]
 mod bpf;
-
-use bpf::{
-    compile::{CompileError, MAIN, compile},
-    toolchain::Toolchain,
-};
-
-/// What an object is made of, relative to the workspace: nothing else needs a new one.
-const INPUTS: &[&str] = &[
-    "Cargo.toml",
-    "Cargo.lock",
-    "relay-abi/Cargo.toml",
-    "relay-abi/src",
-    "relay-core/Cargo.toml",
-    "relay-core/src",
-    "relay-ebpf/Cargo.toml",
-    "relay-ebpf/src",
-    "xtask/src/bpf",
-];
+#[path = "../xtask/src/bpf/embed.rs"]
+mod embed;
 
 fn main() -> ExitCode {
-    let directory = |name| PathBuf::from(env::var_os(name).unwrap_or_default());
-    let out = directory("OUT_DIR");
-    let manifest = directory("CARGO_MANIFEST_DIR");
-    let workspace = manifest.parent().unwrap_or(&manifest);
-
-    println!("cargo::rerun-if-changed=build.rs");
-    for input in INPUTS {
-        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
-    }
-    if let Ok(toolchain) = Toolchain::detect() {
-        println!("cargo::rerun-if-changed={}", toolchain.linker.display());
-    }
-
-    let object = match compile(workspace, target_directory(&out), MAIN, false) {
-        Ok(object) => object,
-        Err(error @ CompileError::Compiler { .. }) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-        // Cargo turns this into one line, and stops.
-        Err(error) => {
-            println!("cargo::error={error}");
-            return ExitCode::SUCCESS;
-        }
-    };
-    // A copy of this build's own: another build in the same target directory may replace the original.
-    let copy = out.join(MAIN.name);
-    if let Err(error) = fs::copy(&object, &copy) {
-        println!("cargo::error=cannot copy {} to {}: {error}", object.display(), copy.display());
-    }
-    println!("cargo::rustc-env=RELAY_EBPF_OBJECT={}", copy.display());
-    ExitCode::SUCCESS
-}
-
-/// Cargo marks the root of its target directory; the BPF build is shared by all profiles there.
-fn target_directory(out: &Path) -> &Path {
-    out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists()).unwrap_or(out)
+    embed::embed("relay-ebpf", "RELAY_EBPF_OBJECT")
 }

@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod cases;
 pub mod conservation;
+pub mod drive;
 pub mod end_to_end;
 pub mod hiding;
 pub mod packet_view;

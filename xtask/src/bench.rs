@@ -2,10 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{
-    bpf::compile::{MAIN, Object},
-    build, process, setup, workspace,
-};
+use crate::{process, setup, workspace};
 
 /// Measure nanoseconds a packet of each way over a program that only returns XDP_TX (needs root)
 #[derive(Debug, clap::Args)]
@@ -16,9 +13,10 @@ pub(crate) struct Options {
     /// Measure only the scenario of this name
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Numbers of clients, powers of two, separated by commas
-    #[arg(long, value_name = "LIST", default_value = "1,1024")]
-    sources: String,
+    /// Numbers of clients, powers of two, separated by commas; `fresh`: every packet from a new one. Each scenario has its own
+    /// default
+    #[arg(long, value_name = "LIST")]
+    sources: Option<String>,
     /// Samples of each scenario
     #[arg(long, value_name = "NUMBER", default_value = "24")]
     repetitions: u32,
@@ -27,21 +25,18 @@ pub(crate) struct Options {
     packets: u32,
 }
 
-/// The drivers and baselines.
-pub(crate) const BENCH: Object = Object { name: "bench", features: "" };
-
 pub(crate) fn run(options: &Options) -> Result<()> {
     if !workspace::is_root()? {
         bail!("bench loads programs into the kernel: run it as root");
     }
     setup::ensure(&[setup::Group::Bpf])?;
-    let (relay, bench) = (build::object(MAIN)?, build::object(BENCH)?);
     let mut command = workspace::cargo("run");
     command.args(["--quiet", "--package", "relay-tests", "--bin", "measure", "--"]);
-    command.arg("--relay").arg(relay).arg("--bench").arg(bench);
-    command.args(["--sources", &options.sources]);
     command.args(["--repetitions", &options.repetitions.to_string()]);
     command.args(["--packets", &options.packets.to_string()]);
+    if let Some(sources) = &options.sources {
+        command.args(["--sources", sources]);
+    }
     if let Some(only) = &options.only {
         command.args(["--only", only]);
     }

@@ -5,13 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    bench::BENCH,
-    bpf::compile::{MAIN, Object, compile},
+    bpf::compile::{OBJECTS, Object, compile},
     process, setup, workspace,
 };
-
-/// Every BPF object, the relay's first.
-pub(crate) const OBJECTS: &[Object] = &[MAIN, BENCH];
 
 /// Build the BPF objects and the workspace.
 #[derive(Debug, clap::Args)]
@@ -23,7 +19,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(&[setup::Group::Bpf])?;
-    for &each in OBJECTS {
+    for each in OBJECTS {
         eprintln!("{}", object(each)?.display());
     }
     let mut command = workspace::cargo("build");

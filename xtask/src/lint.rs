@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     bpf::{
-        compile::command,
+        compile::{OBJECTS, command},
         toolchain::{Compiler, Toolchain},
     },
-    build, process, setup, workspace,
+    process, setup, workspace,
 };
 
 /// Run clippy with warnings denied, for the host and for the BPF target.
@@ -41,7 +41,7 @@ pub(crate) fn bpf() -> Result<()> {
         Toolchain::detect().ok().context("the BPF toolchain is missing: run `cargo xtask setup`")?;
     let driver = driver(&toolchain.compiler)
         .context("clippy for the BPF target is missing: run `cargo xtask setup`")?;
-    for &object in build::OBJECTS {
+    for object in OBJECTS {
         let mut command = command(&toolchain, &driver, workspace::root(), &workspace::target(), "clippy");
         command.args(["--package", "relay-ebpf", "--bin", object.name, "--features", object.features]);
         process::run(command.args(["--", "-Dwarnings"]))?;

@@ -18,6 +18,12 @@ pub(crate) struct Object {
 /// The object that the relay carries.
 pub(crate) const MAIN: Object = Object { name: "relay-ebpf", features: "" };
 
+/// Drivers, and programs to measure against: for benchmarks and tests.
+pub(crate) const BENCH: Object = Object { name: "bench", features: "" };
+
+/// Every BPF object, the relay's first.
+pub(crate) const OBJECTS: [Object; 2] = [MAIN, BENCH];
+
 /// Cargo profile of the root `Cargo.toml`.
 const PROFILE: &str = "bpf";
 

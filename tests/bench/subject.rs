@@ -1,0 +1,85 @@
+//! The programs measured, loaded when a case first asks for them, and brought into the state that the case is about.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use aya::programs::ProgramFd;
+use relay_abi::Reason;
+use relay_tests::drive::kernel_lru::KernelLru;
+use relay_tests::drive::lists::unlisting;
+use relay_tests::drive::{Driver, Order, Packet, Relay, Stage};
+
+use crate::case::{Case, Sources, Subject};
+
+/// All that were needed so far.
+pub(crate) struct Subjects {
+    stage: Stage,
+    loaded: HashMap<Subject, Loaded>,
+    /// What has been filled, and by what.
+    warm: HashSet<(Subject, Sources)>,
+}
+
+enum Loaded {
+    Relay(Relay),
+    KernelLru(KernelLru),
+}
+
+impl Subjects {
+    pub(crate) fn new(stage: &Stage) -> Self {
+        Self { stage: *stage, loaded: HashMap::new(), warm: HashSet::new() }
+    }
+
+    /// Sees to it that the case finds the tables as it wants them; the program to measure.
+    pub(crate) fn prepare(&mut self, case: &Case, driver: &mut Driver) -> Result<ProgramFd> {
+        if !self.loaded.contains_key(&case.subject) {
+            let loaded = load(case.subject, &self.stage)?;
+            self.loaded.insert(case.subject, loaded);
+        }
+        let program = match self.loaded.get_mut(&case.subject) {
+            Some(Loaded::Relay(relay)) => relay.program()?,
+            Some(Loaded::KernelLru(lru)) => lru.program()?,
+            None => anyhow::bail!("{} is not loaded", case.name),
+        };
+        if self.warm.insert((case.subject, case.sources)) {
+            warm_up(case, driver, &program)?;
+        }
+        Ok(program)
+    }
+
+    /// Packets that ended as the case wants it, so far.
+    pub(crate) fn ended(&mut self, case: &Case) -> Result<u64> {
+        match self.loaded.get_mut(&case.subject) {
+            Some(Loaded::Relay(relay)) => Ok(relay.ended(case.reason)?.packets),
+            Some(Loaded::KernelLru(lru)) if case.reason == Reason::ForwardEncapsulated => lru.forwarded(),
+            _ => Ok(0),
+        }
+    }
+}
+
+fn load(subject: Subject, stage: &Stage) -> Result<Loaded> {
+    Ok(match subject {
+        Subject::Ingress => Loaded::Relay(Relay::ingress(stage, "")?),
+        Subject::Egress => Loaded::Relay(Relay::egress(stage)?),
+        Subject::KernelLru | Subject::KernelLruFlooded => {
+            Loaded::KernelLru(KernelLru::load(stage, RATE, &unlisting(BLOCKED))?)
+        }
+    })
+}
+
+/// Lets every source send once, or fills the tables with fresh ones: measured is what goes on, not how it began.
+fn warm_up(case: &Case, driver: &mut Driver, program: &ProgramFd) -> Result<()> {
+    let (order, packets) = match case.sources {
+        Sources::Number(sources) => (Order::InTurn(sources), sources),
+        Sources::Fresh => (Order::Fresh, FLOOD),
+    };
+    // What comes back needs the flow that went there.
+    let packet = if case.packet == Packet::TunnelReturn { Packet::TunnelForward } else { case.packet };
+    driver.run(program, packet, order, packets).map(drop)
+}
+
+/// Packets a second that a client may send: so many that no limit bites.
+const RATE: u64 = 100_000_000;
+/// Prefixes on the list of blocked clients.
+const BLOCKED: usize = 1000;
+/// Fresh sources that fill every table: twice as many as it has places.
+const FLOOD: u32 = 1 << 22;
