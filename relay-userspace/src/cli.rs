@@ -14,6 +14,8 @@ Examples:
   xdp-relay doctor --config ingress.toml        say what on this machine would break it, and what mends it
   xdp-relay status                              show what a relay is and does right now
   xdp-relay counters                            show what became of every packet
+  xdp-relay clients                             show the clients of an ingress relay, the largest first
+  xdp-relay client show 198.51.100.2            show all that is known of one client
   xdp-relay unload                              stop its traffic and remove it
   xdp-relay help check                          say what a command does, with examples
 ";
@@ -38,6 +40,8 @@ enum Command {
     Run(command::run::Run),
     Status(command::status::Status),
     Counters(command::counters::Counters),
+    Clients(command::clients::Clients),
+    Client(command::client::Client),
     Doctor(command::doctor::Doctor),
     Unload(command::unload::Unload),
 }
@@ -51,6 +55,8 @@ impl Command {
             | Self::Generate(_)
             | Self::Status(_)
             | Self::Counters(_)
+            | Self::Clients(_)
+            | Self::Client(_)
             | Self::Doctor(_)
             | Self::Unload(_) => false,
         }
@@ -63,6 +69,8 @@ impl Command {
             Self::Run(run) => run.run(),
             Self::Status(status) => status.run(),
             Self::Counters(counters) => counters.run(),
+            Self::Clients(clients) => clients.run(),
+            Self::Client(client) => client.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Unload(unload) => unload.run(),
         }

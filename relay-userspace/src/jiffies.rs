@@ -144,7 +144,13 @@ impl Moment {
     /// Now. A tick in the tables is 2^`tick_shift` jiffies.
     #[must_use]
     pub fn now(hz: u32, tick_shift: u32) -> Self {
-        Self { jiffies: now(hz), time: SystemTime::now(), hz: hz.max(1), tick_shift }
+        Self::new(now(hz), SystemTime::now(), hz, tick_shift)
+    }
+
+    /// A moment at which the kernel's counter had reached `jiffies`.
+    #[must_use]
+    pub const fn new(jiffies: u64, time: SystemTime, hz: u32, tick_shift: u32) -> Self {
+        Self { jiffies, time, hz: if hz == 0 { 1 } else { hz }, tick_shift }
     }
 
     /// The running tick of the tables.
@@ -229,7 +235,7 @@ mod tests {
 
     fn moment() -> Moment {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        Moment { jiffies: (1 << 32) + 128, time, hz: 250, tick_shift: 8 }
+        Moment::new((1 << 32) + 128, time, 250, 8)
     }
 
     fn ago(seconds: f64) -> SystemTime {

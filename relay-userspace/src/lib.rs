@@ -7,6 +7,7 @@ pub mod api;
 pub mod audit;
 mod broken_pipe;
 pub mod cli;
+pub mod clients;
 pub mod command;
 pub mod compile;
 pub mod config;

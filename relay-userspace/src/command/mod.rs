@@ -1,6 +1,8 @@
 //! One file a command: what it reads, what it does, how it ends.
 
 pub mod check;
+pub mod client;
+pub mod clients;
 pub mod counters;
 pub mod doctor;
 pub mod generate;

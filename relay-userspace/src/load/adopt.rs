@@ -41,7 +41,7 @@ pub(super) fn examine(pins: &Pins, role: u32, shapes: &Shapes) -> Result<Found, 
         return Err(refuse(pins, "its maps are of another version of xdp-relay"));
     }
     let mut meta = Meta { magic: 0, abi_version: 0, role: 0, table_seed: 0, created_seconds: 0 };
-    syscall::read_element(map.as_fd(), bytemuck::bytes_of_mut(&mut meta))
+    syscall::read_element(map.as_fd(), 0, bytemuck::bytes_of_mut(&mut meta))
         .map_err(|error| unreadable(pins, maps::META, &error))?;
     suits(&meta, role).map_err(|why| refuse(pins, &why))?;
     for name in maps::ALL {
@@ -123,7 +123,7 @@ pub fn image_in_force(pins: &Pins) -> Option<Box<Image>> {
     // A new generation may be published between the two looks.
     (0..3).find_map(|_| {
         let mut id = 0_u32;
-        syscall::read_element(generations.as_fd(), bytemuck::bytes_of_mut(&mut id)).ok()?;
+        syscall::read_element(generations.as_fd(), 0, bytemuck::bytes_of_mut(&mut id)).ok()?;
         [pins.image(), pins.next_image()].iter().find_map(|pin| {
             let map = syscall::open(pin).ok()?;
             let info = syscall::map_info(map.as_fd()).ok()?;
@@ -131,7 +131,7 @@ pub fn image_in_force(pins: &Pins) -> Option<Box<Image>> {
                 return None;
             }
             let mut image = bytemuck::allocation::zeroed_box::<Image>();
-            syscall::read_element(map.as_fd(), bytemuck::bytes_of_mut(image.as_mut())).ok()?;
+            syscall::read_element(map.as_fd(), 0, bytemuck::bytes_of_mut(image.as_mut())).ok()?;
             Some(image)
         })
     })

@@ -120,9 +120,8 @@ pub(crate) fn write_element(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()>
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attribute) }.map(drop)
 }
 
-/// Reads element 0 of an array in one call.
-pub(crate) fn read_element(map: BorrowedFd<'_>, value: &mut [u8]) -> io::Result<()> {
-    let key = 0_u32;
+/// Reads an element of an array in one call.
+pub(crate) fn read_element(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io::Result<()> {
     let mut attribute = MapElement {
         map_fd: raw(map),
         padding: 0,

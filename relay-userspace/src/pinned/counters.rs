@@ -16,7 +16,7 @@ impl Node {
     /// Reads the counters.
     pub fn counters(&self) -> Result<Totals, Failure> {
         let mut totals = Totals::zero();
-        for cpu in self.map(maps::COUNTERS)?.read_per_cpu::<Counters>()? {
+        for cpu in self.map(maps::COUNTERS)?.read_per_cpu::<Counters>(0)? {
             totals.add(&cpu);
         }
         Ok(totals)

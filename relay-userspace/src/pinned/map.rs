@@ -39,7 +39,9 @@ impl ReadOnlyMap {
         Ok(Self { descriptor, info, name })
     }
 
-    pub(super) const fn max_entries(&self) -> u32 {
+    /// How many elements the map has room for.
+    #[must_use]
+    pub const fn max_entries(&self) -> u32 {
         self.info.max_entries
     }
 
@@ -67,17 +69,18 @@ impl ReadOnlyMap {
     pub(super) fn read<T: Pod>(&self, value: &mut T) -> Result<(), Failure> {
         self.expect_value_size(size_of::<T>())?;
         let bytes = bytemuck::bytes_of_mut(value);
-        syscall::read_element(self.descriptor(), bytes).map_err(|error| self.failed("read", &error))
+        syscall::read_element(self.descriptor(), 0, bytes).map_err(|error| self.failed("read", &error))
     }
 
-    /// Reads the only element of an array that has a value for each CPU.
-    pub(super) fn read_per_cpu<T: Pod>(&self) -> Result<Vec<T>, Failure> {
+    /// Reads an element of an array that has a value for each CPU.
+    pub(crate) fn read_per_cpu<T: Pod>(&self, index: u32) -> Result<Vec<T>, Failure> {
         self.expect_value_size(size_of::<T>())?;
         let cpus = possible_cpus().map_err(|error| Failure::io(format!("read {POSSIBLE_CPUS}"), &error))?;
         let stride = size_of::<T>().next_multiple_of(8);
         let mut bytes = vec![0; stride * cpus];
         // The kernel writes a value for each possible CPU, its size rounded up to 8.
-        syscall::read_element(self.descriptor(), &mut bytes).map_err(|error| self.failed("read", &error))?;
+        syscall::read_element(self.descriptor(), index, &mut bytes)
+            .map_err(|error| self.failed("read", &error))?;
         Ok(bytes
             .chunks_exact(stride)
             .map(|value| bytemuck::pod_read_unaligned(&value[..size_of::<T>()]))

@@ -4,6 +4,7 @@ mod counters;
 mod flows;
 mod links;
 mod map;
+mod mapping;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ pub use counters::Totals;
 pub use flows::Occupancy;
 pub use links::PinnedLink;
 pub use map::ReadOnlyMap;
+pub use mapping::{Mapping, Shared};
 
 use crate::exit::{Exit, Failure};
 use crate::load;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use relay_abi::{Image, limits};
+use relay_abi::{Image, limits, maps};
 
 use super::{Relay, plan};
 use crate::actions::{self, Saver};
@@ -17,6 +17,7 @@ use crate::load::{self, Adopted, Found, Maps, Served};
 use crate::lock;
 use crate::neighbours::{Clients, Facts, MissLimit, NextHopTable};
 use crate::netlink::Netlink;
+use crate::pinned::ReadOnlyMap;
 use crate::pins::Pins;
 use crate::timestamp::Timestamp;
 
@@ -73,6 +74,7 @@ impl Relay {
                 tracing::info!("made and pinned new maps in {}", pins.directory().display());
             }
         }
+        say_memory(&config, &pins)?;
         let (mut program, served) = maps.load(&kind)?;
         program.attach(&pins, &wanted)?;
         program.pin(&pins)?;
@@ -203,6 +205,24 @@ fn check_links(config: &Config, facts: &Facts, clock: compile::Clock) -> Result<
         );
     }
     Ok(links)
+}
+
+/// Says how much memory the clients take.
+fn say_memory(config: &Config, pins: &Pins) -> Result<(), Failure> {
+    if !matches!(config.role, Role::Ingress(_)) {
+        return Ok(());
+    }
+    let memory = |name| ReadOnlyMap::open(&pins.map(name))?.memory_bytes();
+    let clients = memory(maps::CLIENTS)? + memory(maps::CLIENT_DETAILS)?;
+    let prefixes = memory(maps::PREFIXES)?;
+    let sets = ReadOnlyMap::open(&pins.map(maps::CLIENTS))?.max_entries();
+    tracing::info!(
+        "the client table has {} places and takes {} MiB, the table of prefixes takes {} MiB",
+        u64::from(sets) * limits::CLIENT_WAYS as u64,
+        clients.div_ceil(1 << 20),
+        prefixes.div_ceil(1 << 20),
+    );
+    Ok(())
 }
 
 fn random_seed() -> Result<u64, Failure> {

@@ -1,5 +1,7 @@
 //! `xdp-relay status`: what a node is and does right now, read from its pins.
 
+mod clients;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -72,6 +74,8 @@ struct State {
     backends: Vec<Backend>,
     /// Egress relays only.
     flows: Option<Occupancy>,
+    /// Ingress relays only.
+    clients: Option<clients::Clients>,
     maps: Vec<MapRow>,
     memory_bytes: u64,
 }
@@ -176,6 +180,7 @@ impl State {
             services: services(&image, egress),
             backends: backends(&image, egress, &interfaces),
             flows: if egress { Some(node.occupancy()?) } else { None },
+            clients: clients::Clients::of(node)?,
             memory_bytes: maps.iter().map(|map| map.memory_bytes).sum::<u64>() + size_of::<Image>() as u64,
             maps,
         })
@@ -206,6 +211,9 @@ impl State {
                 flows.spilled_entries,
                 flows.spill_capacity_entries,
             ));
+        }
+        if let Some(clients) = &self.clients {
+            text.push_str(&clients.line());
         }
         if !self.in_this_network_namespace {
             text.push_str(
@@ -243,6 +251,9 @@ impl State {
                 ]);
             }
             add(table);
+        }
+        if let Some(clients) = &self.clients {
+            add(clients.table());
         }
         if !self.backends.is_empty() {
             let mut table = Table::new(&[">backend", "address", ">port", "way"]);
