@@ -19,8 +19,9 @@ Ends with 0 if the file is valid, 3 if it has problems, 1 or 8 if it cannot be r
 
 /// Check a configuration file and say everything that is wrong with it
 ///
-/// Needs no root and looks at nothing but the file and the hash key it names: interfaces need not exist. A hash key
-/// that this user may not read is left out of the check, and that is said.
+/// Needs no root and looks at nothing but the file, the hash key and the files of prefixes it names: interfaces need not exist. A hash key
+/// that this user may not read is left out of the check, and that is said; so it is of files of prefixes, of which nothing but that
+/// they can be read is checked. Says how much memory the tables of clients or flows will take.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
@@ -43,14 +44,20 @@ impl Check {
                 for note in report.notes() {
                     eprintln!("note: {note}");
                 }
+                let memory = report.config().map(compile::table_memory);
                 if self.json {
-                    output::json(&report.json())?;
+                    let mut json = report.json();
+                    json["table_bytes"] = memory.map(|memory| memory.0).into();
+                    output::json(&json)?;
                 }
                 if !report.is_ok() {
                     return Err(report.failure(output::stderr_style()));
                 }
                 if !self.json {
                     output::line(&report.summary())?;
+                    if let Some(memory) = memory {
+                        output::line(&format!("its tables take {memory} of memory"))?;
+                    }
                 }
                 Ok(Exit::Ok)
             }

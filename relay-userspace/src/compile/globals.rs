@@ -3,16 +3,13 @@
 use bytemuck::Zeroable;
 use relay_abi::Ipv4;
 use relay_abi::bucket::TOKEN;
-use relay_abi::client::{ClientDetails, ClientSet};
-use relay_abi::flow::{FlowSet, TICKS};
+use relay_abi::flow::TICKS;
 use relay_abi::image::Globals;
-use relay_abi::limit::PrefixSet;
-use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 
 use super::inputs::Links;
 use super::peers::VERSION_LENGTH;
 use super::proof_key::proof_key;
-use crate::config::policy::Clients;
+use super::tables::{client_sets, flow_sets, prefix_sets};
 use crate::config::valid::{Config, Flows, HashKey, Role};
 
 /// Seconds that an epoch of proofs lasts: a proof is good until the end of the next one.
@@ -66,38 +63,6 @@ pub(super) fn globals(config: &Config, links: &Links, table_seed: u64, generatio
         icmp_burst: rates.map(burst),
         outer_ttl: config.tunnel.ttl,
         ..Globals::zeroed()
-    }
-}
-
-/// Sets of a flow table with room for the entries asked for: a power of two.
-#[must_use]
-pub fn flow_sets(flows: Flows) -> u32 {
-    flows.entries.max(1).div_ceil(FLOW_WAYS as u32).next_power_of_two()
-}
-
-/// Sets of a client table with twice the places asked for, so that few clients find their set full: a power of two.
-#[must_use]
-pub fn client_sets(clients: &Clients) -> u32 {
-    (2 * clients.entries.max(1)).div_ceil(CLIENT_WAYS as u32).next_power_of_two()
-}
-
-/// Sets of a prefix table that suits a client table: a sixteenth of its places.
-#[must_use]
-pub fn prefix_sets(clients: &Clients) -> u32 {
-    (client_sets(clients) / 16).max(64)
-}
-
-/// Memory of the tables that a configuration sizes: those of clients at an ingress relay, that of flows at an egress relay.
-#[must_use]
-pub fn table_bytes(config: &Config) -> u64 {
-    let bytes = |count: u32, size: usize| u64::from(count) * size as u64;
-    match &config.role {
-        Role::Ingress(ingress) => {
-            let clients = &ingress.clients;
-            let set = size_of::<ClientSet>() + CLIENT_WAYS * size_of::<ClientDetails>();
-            bytes(client_sets(clients), set) + bytes(prefix_sets(clients), size_of::<PrefixSet>())
-        }
-        Role::Egress(egress) => bytes(flow_sets(egress.flows), size_of::<FlowSet>()),
     }
 }
 
@@ -159,13 +124,6 @@ mod tests {
     }
 
     #[test]
-    fn flow_tables_are_powers_of_two() {
-        let sets = |entries| flow_sets(Flows { entries, idle_timeout: Duration::ZERO });
-        assert_eq!([1, 4, 5, 1024, 1025, 1 << 20].map(sets), [1, 1, 2, 256, 512, 1 << 18]);
-        assert_eq!(sets(67_108_864), 1 << 24);
-    }
-
-    #[test]
     fn rates_fit_their_words() {
         for hz in [100, 250, 300, 1000] {
             for rate in [1, 50, 1000, 1_000_000] {
@@ -176,22 +134,6 @@ mod tests {
         assert_eq!(u64::from(burst(1)), LEAST_BURST * TOKEN);
         assert_eq!(u64::from(burst(1000)), 100 * TOKEN);
         assert_eq!(burst(1_000_000), u32::MAX);
-    }
-
-    #[test]
-    fn the_memory_is_that_of_the_tables() {
-        let clients = |entries| {
-            let mut config = sample::ingress();
-            let Role::Ingress(ingress) = &mut config.role else { panic!("no ingress relay") };
-            ingress.clients.entries = entries;
-            table_bytes(&config)
-        };
-        // 160 bytes a place, 32 a prefix.
-        assert_eq!(clients(1_048_576), (320 << 20) + (4 << 20));
-        assert_eq!(clients(1024), 2048 * 160 + 64 * 4 * 32);
-        assert_eq!(clients(1025), 4096 * 160 + 64 * 4 * 32);
-        assert_eq!(clients(16_777_216), (5 << 30) + (64 << 20));
-        assert_eq!(table_bytes(&sample::egress()), 4096 * 16);
     }
 
     #[test]

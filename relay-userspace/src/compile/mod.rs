@@ -18,10 +18,11 @@ mod ring;
 mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
+mod tables;
 
 pub use error::{Error, What};
-pub use globals::{client_sets, flow_sets, prefix_sets, table_bytes};
 pub use inputs::{Clock, Link, Links, NextHops, ResolvedHop};
+pub use tables::{Memory, client_sets, flow_sets, prefix_sets, table_memory};
 
 use relay_abi::Image;
 use relay_abi::endpoint::Kind;

@@ -3,12 +3,15 @@
 use std::net::Ipv4Addr;
 
 use relay_abi::endpoint::Kind;
+use relay_abi::image::filter::{self, Mode};
 use relay_abi::image::translate;
+use relay_abi::limit::{Costs, packet_cost};
 use relay_abi::{Be16, Ipv4};
 
 use super::endpoints::look_up;
 use super::sample::{EDGE, FIRST_PEER, LOCAL, SECOND_VIP, VIP, WEB_1, WEB_2};
 use super::*;
+use crate::config::policy::FilterMode;
 use crate::config::valid::{EgressWay, IngressWay, WeightedHost};
 
 const TCP: u8 = 6;
@@ -44,6 +47,32 @@ fn an_ingress_relay_finds_its_services_and_backends() {
     assert_eq!(look_up(&image, Ipv4Addr::new(10, 0, 0, 3), 0, 0), Some((Kind::PEER, 1)));
     assert_eq!(look_up(&image, VIP, 80, TCP), None);
     assert_eq!(look_up(&image, VIP, 443, UDP), None);
+}
+
+#[test]
+fn an_ingress_relay_has_the_policies_of_its_services() {
+    let mut config = sample::ingress();
+    if let Role::Ingress(ingress) = &mut config.role {
+        let [web, game] = ingress.services.as_mut_slice() else { panic!("not two services") };
+        web.policy.limits.client.packets = Some(1000);
+        web.policy.filters.fragments = FilterMode::Off;
+        game.policy.filters.fragments = FilterMode::Shadow;
+        game.policy.filters.protocols = FilterMode::Off;
+    }
+    let image = compiled(&config);
+    let [web, game, second] = [0, 1, 2].map(|index| image.services[index]);
+    assert_eq!((web.client.packet, game.client), (packet_cost(1000, 250), Costs::NONE));
+    assert_eq!((game.filters, game.burst), (second.filters, second.burst));
+    // The first VIP is that of both services, the second one that of the game alone.
+    let modes = |vip| {
+        let (kind, bits) = look_up(&image, vip, 0, 0).unwrap();
+        assert_eq!(kind, Kind::VIP);
+        assert_eq!(bits & !(3 << (2 * filter::FRAGMENTS) | 3 << (2 * filter::PROTOCOLS)), 0, "{bits:x}");
+        (filter::mode(bits, filter::FRAGMENTS), filter::mode(bits, filter::PROTOCOLS))
+    };
+    assert_eq!(modes(VIP), (Mode::SHADOW, Mode::SHADOW));
+    assert_eq!(modes(SECOND_VIP), (Mode::SHADOW, Mode::OFF));
+    assert!(same(&image, &compiled(&config)));
 }
 
 #[test]

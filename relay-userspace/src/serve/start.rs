@@ -71,7 +71,11 @@ impl Relay {
                 maps = Maps::create(&kind, table_seed)?;
                 maps.publisher.publish(&pins, image)?;
                 maps.pin(&pins)?;
-                tracing::info!("made and pinned new maps in {}", pins.directory().display());
+                let memory = compile::table_memory(&config);
+                tracing::info!(
+                    "made and pinned new maps in {}: {memory} of tables",
+                    pins.directory().display()
+                );
             }
         }
         say_memory(&config, &pins)?;

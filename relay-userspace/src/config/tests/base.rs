@@ -74,6 +74,79 @@ name = "dns-1"
 address = "192.168.100.61"
 "#;
 
+/// An ingress relay that says something of all that clients may do.
+pub(super) const GUARDED: &str = r#"role = "ingress"
+node = "in-1"
+hash_key_file = "KEY"
+[interfaces]
+public = "eth0"
+tunnel = "eth1"
+mode = "driver"
+[tunnel]
+local = "10.0.0.1"
+[[peers]]
+name = "out-1"
+address = "10.0.0.11"
+[clients]
+entries = 2048
+prefix_length = 20
+challenge_rate = 5000
+[events]
+rate = 0
+[limits]
+client_packets = 1000
+total_bytes = 1_000_000
+over = "mark_down"
+burst = "1s"
+ban_after = "10s"
+ban_for = "2m"
+[filters]
+tcp_flags = "shadow"
+[proof]
+syn = "above"
+above = 500
+[[services]]
+name = "web"
+vips = ["203.0.113.10"]
+protocol = "tcp"
+port = 443
+[services.limits]
+client_packets = 0
+prefix_connections = 7
+fair = true
+capacity_bytes = 5000
+[services.filters]
+protocols = "enforce"
+[services.proof]
+syn = "always"
+[[services.backends]]
+name = "web-1"
+address = "192.168.100.51"
+[[services]]
+name = "dns"
+vips = ["203.0.113.53"]
+protocol = "udp"
+port = 53
+translate = "none"
+answers_verify = true
+[services.limits]
+ban_after = "0s"
+[[services]]
+name = "mail"
+vips = ["203.0.113.25"]
+protocol = "tcp"
+port = 25
+translate = "none"
+[[block]]
+prefix = "198.51.100.0/24"
+reason = "scans since May"
+expires = "2035-01-31T12:00:00Z"
+[[allow]]
+prefix = "192.0.2.7"
+[lists]
+block_files = ["/etc/xdp-relay/a.netset", "/etc/xdp-relay/b.netset"]
+"#;
+
 /// A change to a file, and the problems it must lead to.
 pub(super) struct Case<'c> {
     pub(super) base: &'static str,

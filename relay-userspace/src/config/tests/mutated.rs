@@ -1,6 +1,6 @@
 //! Whatever the file says: no panic, and either a configuration or a problem with its line.
 
-use super::base::{EGRESS, INGRESS, KeyFile};
+use super::base::{EGRESS, GUARDED, INGRESS, KeyFile};
 use crate::config::{Secrets, Style, examine_bytes};
 
 /// Mutated files a base.
@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 27] = [
     "0",
     "-1",
     "443",
@@ -40,16 +40,22 @@ const VALUES: [&str; 24] = [
     "{}",
     "[\"out-1\", \"out-1\"]",
     "1979-05-27",
+    "\"0s\"",
+    "\"10.1.2.3/8\"",
+    "\"always\"",
     "\"\\u0000\u{202e}\"",
     "'''\n'''",
     "{ name = 1, x.y = [{}] }",
 ];
-const LINES: [&str; 10] = [
+const LINES: [&str; 13] = [
     "[",
     "[[services]]",
     "[tunnel]",
     "[[services.backends]]",
     "[services.backends]",
+    "[services.limits]",
+    "[[block]]",
+    "fair = true",
     "x = ",
     "= 1",
     "\"",
@@ -98,7 +104,7 @@ fn no_file_makes_it_panic_or_fall_silent() {
     let keys = KeyFile::new();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut valid, mut refused) = (0, 0);
-    for base in [INGRESS, EGRESS] {
+    for base in [INGRESS, EGRESS, GUARDED] {
         let base = keys.put_into(base);
         for _ in 0..FILES {
             let bytes = mutate(&base, &mut random);
@@ -116,7 +122,7 @@ fn no_file_makes_it_panic_or_fall_silent() {
 
 #[test]
 fn every_short_prefix_is_judged() {
-    for base in [INGRESS, EGRESS] {
+    for base in [INGRESS, EGRESS, GUARDED] {
         for end in 0..base.len() {
             let report = examine_bytes("f".to_owned(), base[..end].into(), Secrets::Required);
             assert!(!report.is_ok(), "{}", &base[..end]);
