@@ -16,6 +16,8 @@ Examples:
   xdp-relay counters                            show what became of every packet
   xdp-relay clients                             show the clients of an ingress relay, the largest first
   xdp-relay client show 198.51.100.2            show all that is known of one client
+  xdp-relay block add 192.0.2.7 --for 1h        drop what a client sends, at once
+  xdp-relay limit show                          show what clients may send
   xdp-relay unload                              stop its traffic and remove it
   xdp-relay help check                          say what a command does, with examples
 ";
@@ -42,6 +44,10 @@ enum Command {
     Counters(command::counters::Counters),
     Clients(command::clients::Clients),
     Client(command::client::Client),
+    Block(command::block::Block),
+    Allow(command::allow::Allow),
+    Ban(command::ban::Ban),
+    Limit(command::limit::Limit),
     Doctor(command::doctor::Doctor),
     Unload(command::unload::Unload),
 }
@@ -57,6 +63,10 @@ impl Command {
             | Self::Counters(_)
             | Self::Clients(_)
             | Self::Client(_)
+            | Self::Block(_)
+            | Self::Allow(_)
+            | Self::Ban(_)
+            | Self::Limit(_)
             | Self::Doctor(_)
             | Self::Unload(_) => false,
         }
@@ -71,6 +81,10 @@ impl Command {
             Self::Counters(counters) => counters.run(),
             Self::Clients(clients) => clients.run(),
             Self::Client(client) => client.run(),
+            Self::Block(block) => block.run(),
+            Self::Allow(allow) => allow.run(),
+            Self::Ban(ban) => ban.run(),
+            Self::Limit(limit) => limit.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Unload(unload) => unload.run(),
         }

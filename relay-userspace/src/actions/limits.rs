@@ -9,14 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::policy::{Capacity, Limits, OverLimit};
 use crate::config::valid::{Config, IngressService, Role};
+use crate::config::{self, defaults};
 use crate::exit::{Exit, Failure};
 use crate::timestamp::Timestamp;
 use crate::who::Who;
 
 /// What may be set, as in the configuration.
-const PACKETS: RangeInclusive<u64> = 1..=16_000_000;
-const BYTES: RangeInclusive<u64> = 1000..=125_000_000_000;
-const BURST: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(10);
+const PACKETS: RangeInclusive<u64> = 1..=defaults::PACKET_RATE_MAX.unsigned_abs();
+const BYTES: RangeInclusive<u64> =
+    defaults::BYTE_RATE_MIN.unsigned_abs()..=defaults::BYTE_RATE_MAX.unsigned_abs();
+const BURST: RangeInclusive<Duration> =
+    Duration::from_millis(defaults::BURST_MS_MIN)..=Duration::from_millis(defaults::BURST_MS_MAX);
 
 macro_rules! keys {
     ($($key:ident $name:literal $doc:literal,)*) => {
@@ -122,15 +125,9 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, Failure> {
         Self::ALL.iter().copied().find(|key| key.name() == text).ok_or_else(|| {
             let failure = Failure::new(Exit::Usage, format!("there is no limit {text:?}"));
-            let near = Self::ALL.iter().max_by(|a, b| {
-                let nearness = |key: &Self| strsim::jaro_winkler(key.name(), text);
-                nearness(a).total_cmp(&nearness(b))
-            });
             let names: Vec<&str> = Self::ALL.iter().map(|key| key.name()).collect();
-            match near.filter(|key| strsim::jaro_winkler(key.name(), text) > 0.8) {
-                Some(near) => failure.hint(format!("did you mean {near}?")),
-                None => failure.hint(format!("there are {}", names.join(", "))),
-            }
+            let meant = config::did_you_mean(text, names.iter().copied());
+            failure.hint(meant.unwrap_or_else(|| format!("there are {}", names.join(", "))))
         })
     }
 }

@@ -189,7 +189,7 @@ fn values_are_read_as_operators_write_them() {
         assert!(refused.hint.unwrap().starts_with("write "));
     }
     let unknown = "client_packet".parse::<Key>().unwrap_err();
-    assert_eq!(unknown.hint.unwrap(), "did you mean client_packets?");
+    assert_eq!(unknown.hint.unwrap(), "did you mean `client_packets`?");
     assert!("x".parse::<Key>().unwrap_err().hint.unwrap().contains("total_bytes"));
 }
 

@@ -23,6 +23,20 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// Header in which a command says who is behind sudo.
 pub(crate) const SUDO_USER: &str = "x-sudo-user";
 
+/// A path with those of the parameters that have a value.
+#[must_use]
+pub fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| value.map(|value| (*name, value)));
+    let pairs: Vec<String> = given.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// Text as a part of a path or a parameter.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 /// Where a node's socket is.
 #[must_use]
 pub fn socket(state_directory: &Path, node: &str) -> PathBuf {

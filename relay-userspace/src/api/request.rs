@@ -19,8 +19,8 @@ pub enum Request {
     Node(Answer<view::Node>),
     /// To do something; answered when it is in force and on disk.
     Do(Order, Answer<Done>),
-    /// The prefixes of a kind.
-    Rules(Verdict, Answer<view::Rules>),
+    /// The prefixes of a kind; those of files that decided about no packet only if asked for.
+    Rules(Verdict, bool, Answer<view::Rules>),
     /// Who is banned.
     Bans(Answer<view::Bans>),
     /// The limits, of one service or all.

@@ -43,9 +43,9 @@ type Answered<T> = Result<Json<T>, Refusal>;
 pub fn router(requests: Requests, journal: Journal) -> Router {
     Router::new()
         .route("/v1/node", get(node))
-        .route("/v1/blocks", get(|shared| rules(Verdict::Block, shared)))
+        .route("/v1/blocks", get(|shared, wanted| rules(Verdict::Block, shared, wanted)))
         .route("/v1/blocks/{address}/{length}", put(block).delete(unblock))
-        .route("/v1/allows", get(|shared| rules(Verdict::Allow, shared)))
+        .route("/v1/allows", get(|shared, wanted| rules(Verdict::Allow, shared, wanted)))
         .route("/v1/allows/{address}/{length}", put(allow).delete(disallow))
         .route("/v1/bans", get(bans))
         .route("/v1/bans/{address}", delete(lift))
@@ -82,8 +82,19 @@ async fn node(State(shared): State<Shared>) -> Answered<view::Node> {
     Ok(Json(shared.requests.ask(Request::Node).await?))
 }
 
-async fn rules(verdict: Verdict, State(shared): State<Shared>) -> Answered<view::Rules> {
-    Ok(Json(shared.requests.ask(|answer| Request::Rules(verdict, answer)).await?))
+/// Which prefixes are wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Extent {
+    all: bool,
+}
+
+async fn rules(
+    verdict: Verdict,
+    State(shared): State<Shared>,
+    Query(extent): Query<Extent>,
+) -> Answered<view::Rules> {
+    Ok(Json(shared.requests.ask(|answer| Request::Rules(verdict, extent.all, answer)).await?))
 }
 
 async fn bans(State(shared): State<Shared>) -> Answered<view::Bans> {

@@ -77,7 +77,7 @@ fn repeat(request: Request) -> Option<Order> {
             version: "0".into(),
             generation: 7,
         }))),
-        Request::Rules(_, to) => drop(to.send(Err(Failure::new(Exit::Failed, "no lists").hint("none")))),
+        Request::Rules(_, _, to) => drop(to.send(Err(Failure::new(Exit::Failed, "no lists").hint("none")))),
         Request::Bans(to) => {
             drop(to.send(Ok(view::Bans { schema_version: 1, node: "a".into(), bans: vec![] })));
         }

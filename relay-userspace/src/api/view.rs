@@ -35,6 +35,8 @@ pub struct Rules {
     pub kind: String,
     /// One for each prefix.
     pub rules: Vec<Rule>,
+    /// Prefixes from files that are not shown, for they have decided about no packet.
+    pub left_out: u64,
 }
 
 /// A blocked or allowed prefix.

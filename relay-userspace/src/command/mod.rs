@@ -1,12 +1,17 @@
 //! One file a command: what it reads, what it does, how it ends.
 
+pub mod allow;
+pub mod ban;
+pub mod block;
 pub mod check;
 pub mod client;
 pub mod clients;
 pub mod counters;
 pub mod doctor;
 pub mod generate;
+pub mod limit;
 pub mod output;
+mod rules;
 pub mod run;
 pub mod status;
 pub mod table;

@@ -2,9 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::actions::Done;
 use crate::config::Style;
 use crate::exit::{Exit, Failure};
 
@@ -63,6 +65,28 @@ pub fn object(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot write the result as JSON: {error}")))?;
     line(&text)
+}
+
+/// Reports what the controller did: one line, or the JSON object. Notes go to standard error.
+pub fn done(done: &Done, as_json: bool, said: &str) -> Result<Exit, Failure> {
+    if as_json {
+        object(done)?;
+    } else {
+        line(said)?;
+        if let Some(note) = &done.note {
+            eprintln!("note: {note}");
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// A time that the API can be told: whole seconds, at least one.
+pub(super) fn whole_seconds(time: Duration) -> Result<u64, Failure> {
+    if time.subsec_nanos() == 0 && time.as_secs() > 0 {
+        return Ok(time.as_secs());
+    }
+    let message = format!("--for {} is not a number of whole seconds", humantime::format_duration(time));
+    Err(Failure::new(Exit::Usage, message).hint("give it like 30s or 10m"))
 }
 
 /// Runs a command that was perhaps asked for JSON: then its failure is a JSON object on standard output as well.

@@ -10,12 +10,13 @@ impl Relay {
         Err(Failure::new(Exit::Failed, "the packet path of this build has no lists"))
     }
 
-    pub(super) fn show_rules(&self, verdict: Verdict) -> Result<view::Rules, Failure> {
+    pub(super) fn show_rules(&self, verdict: Verdict, _all: bool) -> Result<view::Rules, Failure> {
         Ok(view::Rules {
             schema_version: SCHEMA_VERSION,
             node: self.config.node.clone(),
             kind: verdict.to_string(),
             rules: Vec::new(),
+            left_out: 0,
         })
     }
 }

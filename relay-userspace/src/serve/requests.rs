@@ -15,7 +15,7 @@ impl Relay {
     pub(super) fn answer(&mut self, request: Request) {
         match request {
             Request::Node(to) => drop(to.send(Ok(self.show_node()))),
-            Request::Rules(verdict, to) => drop(to.send(self.show_rules(verdict))),
+            Request::Rules(verdict, all, to) => drop(to.send(self.show_rules(verdict, all))),
             Request::Bans(to) => drop(to.send(self.show_bans())),
             Request::Limits(service, to) => drop(to.send(self.show_limits(service.as_deref()))),
             Request::Do(order, to) => self.execute(&order, to),
