@@ -35,3 +35,11 @@ pub(crate) fn drop_unneeded() {
         tracing::warn!("cannot drop capabilities: {error}");
     }
 }
+
+/// Drops every capability of this thread: each thread has its own.
+pub(crate) fn drop_all() {
+    let sets = [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
+    if let Err(error) = sets.into_iter().try_for_each(|set| caps::clear(None, set)) {
+        tracing::warn!("cannot drop capabilities: {error}");
+    }
+}

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{Actions, Done, file};
 use crate::audit;
 use crate::exit::{Exit, Failure};
+use crate::privileges;
 
 /// What an operator is told once it is on disk.
 type Answer = (oneshot::Sender<Result<Done, Failure>>, Result<Done, Failure>);
@@ -34,7 +35,10 @@ impl Saver {
         let (sender, jobs) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("saver".to_owned())
-            .spawn(move || write_all(&jobs, &path, audit))
+            .spawn(move || {
+                privileges::drop_all();
+                write_all(&jobs, &path, audit);
+            })
             .map_err(|error| Failure::io("start a thread", &error))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
