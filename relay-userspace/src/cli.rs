@@ -18,6 +18,8 @@ Examples:
   xdp-relay client show 198.51.100.2            show all that is known of one client
   xdp-relay block add 192.0.2.7 --for 1h        drop what a client sends, at once
   xdp-relay limit show                          show what clients may send
+  xdp-relay events --follow                     show which packets are dropped, and why
+  xdp-relay capture -w drops.pcapng             the same for Wireshark
   xdp-relay unload                              stop its traffic and remove it
   xdp-relay help check                          say what a command does, with examples
 ";
@@ -48,6 +50,8 @@ enum Command {
     Allow(command::allow::Allow),
     Ban(command::ban::Ban),
     Limit(command::limit::Limit),
+    Events(command::events::Events),
+    Capture(command::capture::Capture),
     Doctor(command::doctor::Doctor),
     Unload(command::unload::Unload),
 }
@@ -67,6 +71,8 @@ impl Command {
             | Self::Allow(_)
             | Self::Ban(_)
             | Self::Limit(_)
+            | Self::Events(_)
+            | Self::Capture(_)
             | Self::Doctor(_)
             | Self::Unload(_) => false,
         }
@@ -85,6 +91,8 @@ impl Command {
             Self::Allow(allow) => allow.run(),
             Self::Ban(ban) => ban.run(),
             Self::Limit(limit) => limit.run(),
+            Self::Events(events) => events.run(),
+            Self::Capture(capture) => capture.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Unload(unload) => unload.run(),
         }

@@ -1,7 +1,9 @@
 //! The commands' side of the API.
 
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -109,9 +111,15 @@ impl Client {
     }
 
     /// Reads lines for as long as they come and `each` wants more.
-    pub fn lines(
+    pub fn lines(&self, path: &str, each: impl FnMut(&str) -> Result<bool, Failure>) -> Result<(), Failure> {
+        self.lines_until(path, pending(), each)
+    }
+
+    /// The same until `end`, which is asked for inside a runtime.
+    pub fn lines_until(
         &self,
         path: &str,
+        end: impl Future<Output = ()>,
         mut each: impl FnMut(&str) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         runtime()?.block_on(async {
@@ -119,9 +127,15 @@ impl Client {
             if !response.status().is_success() {
                 return Err(self.within(refused(response)).await);
             }
+            let mut end = pin!(end);
             let mut body = response.into_body();
             let mut rest = Vec::new();
-            while let Some(frame) = body.frame().await {
+            loop {
+                let frame = tokio::select! {
+                    frame = body.frame() => frame,
+                    () = &mut end => None,
+                };
+                let Some(frame) = frame else { return Ok(()) };
                 let Ok(data) = frame.map_err(|error| self.broken(&error))?.into_data() else { continue };
                 rest.extend_from_slice(&data);
                 while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -131,7 +145,6 @@ impl Client {
                     }
                 }
             }
-            Ok(())
         })
     }
 

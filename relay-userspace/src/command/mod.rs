@@ -3,11 +3,13 @@
 pub mod allow;
 pub mod ban;
 pub mod block;
+pub mod capture;
 pub mod check;
 pub mod client;
 pub mod clients;
 pub mod counters;
 pub mod doctor;
+pub mod events;
 pub mod generate;
 pub mod limit;
 pub mod output;
