@@ -207,3 +207,53 @@ fn write_key(path: &Path) -> Result<()> {
         .with_context(|| format!("create {}", path.display()))?;
     writeln!(file, "000102030405060708090a0b0c0d0e0f").with_context(|| format!("write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use relay_userspace::config::policy::{Limits, Proof, Rates};
+    use relay_userspace::config::valid::Role;
+    use relay_userspace::config::{Secrets, examine_bytes};
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_of_clients_is_in_the_file() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let service =
+            |name, translate| Service { name, protocol: "tcp", port: 80, backend_port: 80, translate };
+        let mut config = RelayConfig {
+            place: Place::Ingress,
+            services: vec![
+                service("web", Translate::Ingress),
+                Service { port: 81, backend_port: 81, ..service("kept", Translate::None) },
+            ],
+            backend: BACKEND,
+            tunnel_mtu: None,
+            extra: String::new(),
+            client_entries: 2048,
+            policies: Vec::new(),
+            interfaces: vec![("public", "eth0"), ("tunnel", "eth1")],
+            pin_directory: directory.path().to_owned(),
+            directory: directory.path().to_owned(),
+        };
+        config
+            .ask(None, "limits", "client_packets = 5")
+            .ask(None, "limits", "total_packets = 9")
+            .ask(Some("web"), "limits", "client_packets = 7")
+            .ask(Some("web"), "proof", "syn = \"always\"")
+            .list("block", "198.51.100.0/24");
+        write_key(&config.key_file())?;
+        let text = config.text();
+        let report = examine_bytes("ingress.toml".into(), text.clone().into_bytes(), Secrets::Required);
+        let Some(Role::Ingress(ingress)) = report.config().map(|config| &config.role) else {
+            bail!("{text}\n{}", report.json());
+        };
+        let rates = |packets| Rates { packets: Some(packets), ..Rates::default() };
+        let limits = |client| Limits { client: rates(client), total: rates(9), ..Limits::default() };
+        let [web, kept] = [&ingress.services[0].policy, &ingress.services[1].policy];
+        assert_eq!((web.limits, web.proof), (limits(7), Proof::Always));
+        assert_eq!((kept.limits, kept.proof), (limits(5), Proof::Off));
+        assert_eq!((ingress.clients.entries, ingress.lists.block.len()), (2048, 1));
+        Ok(())
+    }
+}
