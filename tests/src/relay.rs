@@ -135,6 +135,28 @@ impl Relay {
         run(command.args(arguments), COMMAND_LIMIT)
     }
 
+    /// Runs a command that talks to this node's controller.
+    pub fn control(&self, arguments: &[&str]) -> Result<Finished> {
+        let mut command = self.namespace.command(&self.binary);
+        command.args(arguments).args(["--node", &self.node(), "--state-directory"]);
+        run(command.arg(self.state_directory()), COMMAND_LIMIT)
+    }
+
+    /// The same, with what it prints as JSON.
+    pub fn control_json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let printed = self.control(&[arguments, &["--json"]].concat())?.success()?;
+        serde_json::from_str(&printed).with_context(|| format!("read what {arguments:?} printed: {printed}"))
+    }
+
+    pub fn state_directory(&self) -> PathBuf {
+        self.config.state_directory()
+    }
+
+    /// The program under test.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// A second controller for the same node, which must end by itself.
     pub fn run_second(&self) -> Result<Finished> {
         let mut command = self.namespace.command(&self.binary);

@@ -103,6 +103,10 @@ impl RelayConfig {
         format!("{}-1", self.place.label())
     }
 
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// Writes the configuration and what it refers to; gives its path.
     pub fn write(&self) -> Result<PathBuf> {
         let key = self.key_file();
@@ -127,7 +131,7 @@ impl RelayConfig {
         line(&format!("role = \"{}\"", self.place.label()));
         line(&format!("node = \"{}\"", self.node()));
         line(&format!("pin_directory = \"{}\"", self.pin_directory.display()));
-        line(&format!("state_directory = \"{}\"", self.directory.join("state").display()));
+        line(&format!("state_directory = \"{}\"", self.state_directory().display()));
         if self.needs_key() {
             line(&format!("hash_key_file = \"{}\"", self.key_file().display()));
         }

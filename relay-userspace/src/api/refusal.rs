@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::exit::{Exit, Failure};
 
 /// A failure as an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     failure: Failure,
@@ -35,6 +35,13 @@ impl From<Failure> for Refusal {
 }
 
 impl Refusal {
+    /// No room for another connection.
+    pub(super) fn busy() -> Self {
+        let failure = Failure::new(Exit::TimedOut, "too many connections to the controller");
+        let failure = failure.hint("try again when other commands have ended");
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure }
+    }
+
     /// A request that cannot be read.
     pub(super) fn unreadable(status: StatusCode, message: String) -> Self {
         Self { status, failure: Failure::new(Exit::Usage, message) }

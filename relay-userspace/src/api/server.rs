@@ -17,10 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::peer::Peer;
+use super::refusal::Refusal;
 use crate::exit::{Exit, Failure};
 
 /// Connections at a time; one more is told to come again.
 const CONNECTIONS: usize = 32;
+/// Refused connections at a time; one more is closed without a word.
+const REFUSALS: usize = 8;
 /// How long a caller may take to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long a connection may last, unless it follows events.
@@ -59,6 +62,7 @@ impl Server {
     /// Answers callers, for ever.
     pub async fn serve(self, router: Router) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let refusals = Arc::new(Semaphore::new(REFUSALS));
         // SAFETY: geteuid has no preconditions and cannot fail.
         let own = unsafe { libc::geteuid() };
         loop {
@@ -70,22 +74,22 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                let busy = Failure::new(Exit::TimedOut, "too many connections")
-                    .hint("try again when other commands have ended");
-                refuse(&stream, "503 Service Unavailable", &busy);
-                continue;
+            let peer = match Peer::of(&stream) {
+                Ok(peer) => peer,
+                Err(error) => {
+                    tracing::debug!("cannot find out who connected: {error}");
+                    continue;
+                }
             };
-            match Peer::of(&stream) {
-                Ok(peer) if [0, own].contains(&peer.uid()) => {
-                    tokio::spawn(connection(stream, peer, router.clone(), slot));
-                }
-                Ok(peer) => {
-                    let message = format!("user {} may not control this relay", peer.uid());
-                    let failure = Failure::new(Exit::Permission, message).hint("use root, as with `sudo`");
-                    refuse(&stream, "403 Forbidden", &failure);
-                }
-                Err(error) => tracing::debug!("cannot find out who connected: {error}"),
+            let (router, slot) = if ![0, own].contains(&peer.uid()) {
+                (refusing(&forbidden(&peer)), Arc::clone(&refusals).try_acquire_owned())
+            } else if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+                (router.clone(), Ok(slot))
+            } else {
+                (refusing(&Refusal::busy()), Arc::clone(&refusals).try_acquire_owned())
+            };
+            if let Ok(slot) = slot {
+                tokio::spawn(connection(stream, peer, router, slot));
             }
         }
     }
@@ -112,17 +116,15 @@ fn remove_stale(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Answers before anything was asked, as far as the socket takes it at once.
-fn refuse(stream: &UnixStream, status: &str, failure: &Failure) {
-    let body = failure.json();
-    let text = format!("{body:#}");
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        text.len()
-    );
-    if let Err(error) = stream.try_write(format!("{head}{text}").as_bytes()) {
-        tracing::debug!("cannot refuse a connection: {error}");
-    }
+fn forbidden(peer: &Peer) -> Refusal {
+    let failure = Failure::new(Exit::Permission, format!("user {} may not control this relay", peer.uid()));
+    failure.hint("use root, as with `sudo`").into()
+}
+
+/// Answers everything with the same refusal.
+fn refusing(refusal: &Refusal) -> Router {
+    let refusal = refusal.clone();
+    Router::new().fallback(move || std::future::ready(refusal.clone()))
 }
 
 /// Answers one request.
