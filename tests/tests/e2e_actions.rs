@@ -69,7 +69,8 @@ fn who_did_what_and_why_is_in_the_audit_log() -> Result<()> {
         let (system, echo) = start()?;
         let relay = &system.ingress;
         let mut command = relay.namespace().command(relay.binary());
-        command.args(["block", "add", "203.0.113.7", "--reason", "too loud", "--node", &relay.node()]);
+        command.args(["limit", "set", "--service", "echo", "client_packets=9k", "--for", "1h"]);
+        command.args(["--reason", "too loud", "--node", &relay.node()]);
         command.arg("--state-directory").arg(relay.state_directory()).env("SUDO_USER", "alice");
         run(&mut command, Duration::from_secs(20))?.success()?;
         let refused = relay.control(&["ban", "lift", "203.0.113.7", "--reason", "a mistake"])?;
@@ -81,8 +82,9 @@ fn who_did_what_and_why_is_in_the_audit_log() -> Result<()> {
         ensure!(lines.len() == 2, "{text}");
         let (first, second) = (&lines[0], &lines[1]);
         ensure!(first["uid"] == 0 && first["user"] == "root" && first["sudo_user"] == "alice", "{first}");
-        ensure!(first["action"] == "block.add" && first["target"] == "203.0.113.7/32", "{first}");
-        ensure!(first["reason"] == "too loud" && first["result"] == "added", "{first}");
+        ensure!(first["action"] == "limit.set" && first["target"] == "echo", "{first}");
+        ensure!(first["limits"]["client_packets"] == 9000 && first["for_seconds"] == 3600, "{first}");
+        ensure!(first["reason"] == "too loud" && first["result"] == "set", "{first}");
         ensure!(second["action"] == "ban.lift" && second["result"] == "not_found", "{second}");
         ensure!(fs::metadata(&path)?.permissions().mode() & 0o777 == 0o600);
         finish(system, echo)
