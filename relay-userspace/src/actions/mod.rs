@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::config::valid::Config;
+use crate::config::valid::{Config, Role};
 use crate::timestamp::Timestamp;
 
 /// Prefixes that may be blocked or allowed at run time. Longer lists belong into files.
@@ -106,6 +106,15 @@ impl Actions {
     #[must_use]
     pub fn effective(&self, config: &Config) -> Config {
         limits::effective(config, self.overrides.values())
+    }
+
+    /// Gives up changed limits that do not go with the configuration, which may have changed. Gives the services they were of.
+    pub fn give_up_unfit(&mut self, config: &Config) -> Vec<String> {
+        let Role::Ingress(ingress) = self.effective(config).role else { return Vec::new() };
+        let unfit = ingress.services.into_iter().filter(|service| check_limits(service).is_err());
+        let unfit: Vec<String> = unfit.map(|service| service.name).collect();
+        self.overrides.retain(|(service, _), _| !unfit.contains(service));
+        unfit
     }
 
     fn new_id(&mut self) -> u64 {

@@ -194,6 +194,43 @@ fn values_are_read_as_operators_write_them() {
 }
 
 #[test]
+fn changed_limits_are_those_of_the_service_and_what_goes_with_nothing_is_given_up() {
+    let mut config = crate::compile::sample::ingress();
+    let Role::Ingress(ingress) = &mut config.role else { panic!("no ingress relay") };
+    let name = ingress.services[0].name.clone();
+    ingress.services[0].policy.limits.total.packets = Some(50);
+    let limits = |config: &Config, index: usize| match &config.role {
+        Role::Ingress(ingress) => ingress.services[index].policy.limits.clone(),
+        Role::Egress(_) => panic!("no ingress relay"),
+    };
+    let mut actions = Actions::default();
+    let mut set = |name: &str, key, value| {
+        let what = What::SetLimits(name.to_owned(), BTreeMap::from([(key, value)]), seconds(60));
+        actions.apply(&order(what), at(0)).unwrap();
+        actions.effective(&config)
+    };
+    set("no such service", Key::ClientPackets, Value::rate(1));
+    for (number, key) in (2000..).zip(Key::ALL.iter().filter(|key| **key != Key::Burst)) {
+        let effective = set(&name, *key, Value::rate(number));
+        assert_eq!(key.of(&limits(&effective, 0)), Value::rate(number), "{key}");
+        assert_eq!(limits(&effective, 1), limits(&config, 1));
+    }
+    let effective = set(&name, Key::Burst, Value::Time(seconds(1)));
+    assert_eq!(limits(&effective, 0).burst, seconds(1));
+    // One capacity takes the place of the other.
+    assert_eq!(Key::CapacityPackets.of(&limits(&effective, 0)), Value::Rate(None));
+    set(&name, Key::TotalBytes, Value::Rate(None));
+    set(&name, Key::TotalConnections, Value::Rate(None));
+    set(&name, Key::TotalPackets, Value::Rate(None));
+    assert!(actions.give_up_unfit(&config).is_empty());
+    let Role::Ingress(ingress) = &mut config.role else { panic!("no ingress relay") };
+    ingress.services[0].policy.limits.over = crate::config::policy::OverLimit::MarkDown;
+    assert_eq!(actions.give_up_unfit(&config), [name]);
+    assert_eq!(limits(&actions.effective(&config), 0), limits(&config, 0));
+    assert_eq!(actions.overrides().count(), 1);
+}
+
+#[test]
 fn a_broken_file_is_moved_aside_and_the_relay_starts() {
     let directory = tempfile::tempdir().unwrap();
     let path = path(directory.path(), "a");

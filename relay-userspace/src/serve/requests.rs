@@ -1,8 +1,10 @@
 //! What the API asks of the loop: to show, and to do.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
-use super::Relay;
+use super::{CLOCK, Relay};
 use crate::actions::{Actions, Done, Key, Order, What, check_limits};
 use crate::api::{Request, SCHEMA_VERSION, view};
 use crate::audit;
@@ -26,6 +28,7 @@ impl Relay {
     fn execute(&mut self, order: &Order, to: oneshot::Sender<Result<Done, Failure>>) {
         let record = audit::Record::new(&self.config.node, order);
         let result = self.act(order);
+        self.events.journal().tell("action", &record.clone().ended(Some(&result)));
         let changed = result.is_ok().then_some(&self.actions);
         self.saver.conclude(changed, record, to, result);
     }
@@ -64,10 +67,11 @@ impl Relay {
         let expired = actions.expire(Timestamp::now());
         if actions != self.actions {
             if let Err(failure) = self.put_in_force(actions, expired.lists, expired.limits) {
-                tracing::error!("what was to end goes on: {}", failure.message);
-            } else {
-                self.saver.save(&self.actions);
+                tracing::error!("what was to end goes on for a while: {}", failure.message);
+                self.next_end = Some(Instant::now() + CLOCK);
+                return;
             }
+            self.saver.save(&self.actions);
         }
         self.note_end();
     }

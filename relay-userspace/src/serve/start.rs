@@ -56,6 +56,11 @@ impl Relay {
         let file = actions::path(&config.state_directory, &config.node);
         let mut actions = actions::load(&file);
         actions.expire(Timestamp::now());
+        for service in actions.give_up_unfit(&config) {
+            tracing::warn!(
+                "the limits of {service} are as configured: what was changed at run time does not go with that"
+            );
+        }
         let effective = actions.effective(&config);
         let image =
             compile::compile(&effective, &links, &next_hops, table_seed, generation).map_err(too_large)?;
