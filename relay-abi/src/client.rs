@@ -24,10 +24,8 @@ pub struct Client {
     pub state: AtomicU64,
     /// Packets (bits 36-63) and bytes (0-35) that were forwarded and are not yet [carried](CARRY) to the details.
     pub counts: AtomicU64,
-    /// When its packets so far would have been sent at its limit (see [`crate::limit`]).
-    pub packets_due: AtomicU64,
-    /// The same of its bytes.
-    pub bytes_due: AtomicU64,
+    /// When its packets so far, and its bytes so far, would have been sent at its limit (see [`crate::limit`]).
+    pub dues: [AtomicU64; 2],
 }
 
 /// Clients whose keys hash to the same place.
@@ -49,7 +47,7 @@ pub struct ClientDetails {
     pub return_bytes: AtomicU64,
     /// New connections: SYNs that were forwarded.
     pub connections: AtomicU64,
-    /// As [`Client::packets_due`], of new connections.
+    /// As [`Client::dues`], of new connections.
     pub connections_due: AtomicU64,
     /// First seen (bits 0-31) and last dropped from (32-63; 0 for never), in ticks modulo 2^32.
     pub seen: AtomicU64,

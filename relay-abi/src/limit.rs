@@ -58,10 +58,8 @@ const fn scaled(rate: u64, hz: u32, shift: u32) -> u64 {
 pub struct Prefix {
     /// Which prefix of which service.
     pub key: AtomicU64,
-    /// As [`crate::client::Client::packets_due`].
-    pub packets_due: AtomicU64,
-    /// The same of bytes.
-    pub bytes_due: AtomicU64,
+    /// As [`crate::client::Client::dues`]: of packets and of bytes.
+    pub dues: [AtomicU64; 2],
     /// The same of new connections.
     pub connections_due: AtomicU64,
 }

@@ -8,16 +8,12 @@ use crate::client::DropClass;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct ServiceState {
-    /// As [`crate::client::Client::packets_due`], of the service in total.
-    pub packets_due: AtomicU64,
-    /// The same of bytes.
-    pub bytes_due: AtomicU64,
+    /// As [`crate::client::Client::dues`], of the service in total: of packets and of bytes.
+    pub dues: [AtomicU64; 2],
     /// The same of new connections.
     pub connections_due: AtomicU64,
     /// The same for the clients that found no place in the client table: they share one client's limits.
-    pub unplaced_packets_due: AtomicU64,
-    /// The same of bytes.
-    pub unplaced_bytes_due: AtomicU64,
+    pub unplaced_dues: [AtomicU64; 2],
     /// The same of new connections.
     pub unplaced_connections_due: AtomicU64,
     /// Unproven SYNs (bits 0-31) in the tick in bits 32-63.

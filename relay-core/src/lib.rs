@@ -12,4 +12,4 @@ pub mod wire;
 
 pub use frame::Frame;
 pub use path::{Outcome, egress, ingress};
-pub use tables::Tables;
+pub use tables::{Apart, Tables};

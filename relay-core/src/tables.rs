@@ -12,6 +12,7 @@ use relay_abi::service_state::{ServiceCounters, ServiceState};
 use relay_abi::{Image, Ipv4, Tally, bucket::Bucket};
 
 use crate::wire::ethernet::Stations;
+use crate::{Frame, path};
 
 /// Configuration, state and kernel services, as the packet path sees them.
 pub trait Tables {
@@ -97,8 +98,59 @@ pub trait Tables {
     /// Asks the controller to resolve a next hop; whether the report found room.
     fn report_missing(&self, key: &NeighbourKey) -> bool;
 
+    /// The number itself, but the kernel's verifier forgets what it knows of it: without CAP_PERFMON it does not let numbers that it knows to differ from
+    /// path to path be added to a pointer.
+    fn forgotten(&self, number: u64) -> u64;
+
+    /// 1 if both are equal, else 0: without a branch, each of which would double the paths that the verifier walks.
+    fn equal(&self, a: u64, b: u64) -> u32;
+
     /// Counts an event.
     fn tally(&self, tally: Tally);
+}
+
+/// Steps of the path that a kernel's verifier looks at by themselves, as if with any arguments: in the kernel each is a function of its own that
+/// finds everything anew. On the host they are what they are.
+pub trait Apart: Tables + Sized {
+    /// [`path::judge`].
+    fn judge<F: Frame>(&self, frame: &F, service: u16, generation: u64) -> u32 {
+        path::judge(frame, self, service, generation)
+    }
+
+    /// [`path::judge_error`].
+    fn judge_error<F: Frame>(&self, frame: &F, service: u16, generation: u64) -> u32 {
+        path::judge_error(frame, self, service, generation)
+    }
+
+    /// [`path::account`].
+    fn account(&self, key: u64, demand: u64, generation: u64) -> u32 {
+        path::account(self, key, demand, generation)
+    }
+
+    /// [`path::clamp`].
+    fn clamp<F: Frame>(&self, frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> u64 {
+        path::clamp(frame, tcp, options, tunnel_mtu)
+    }
+
+    /// [`path::dropped`].
+    fn dropped(&self, key: u64, class: u32, length: u16) {
+        path::dropped(self, key, class, length);
+    }
+
+    /// [`path::not_forwarded`].
+    fn not_forwarded<F: Frame>(&self, frame: &F, service: u16, answered: u16) {
+        path::not_forwarded(frame, self, service, answered);
+    }
+
+    /// [`path::returned`].
+    fn returned<F: Frame>(&self, frame: &F) {
+        path::returned(frame, self);
+    }
+
+    /// [`path::report`].
+    fn report(&self, code: u8, length: usize) {
+        path::report(self, code, length);
+    }
 }
 
 /// A question to the kernel's routing table.

@@ -36,7 +36,7 @@ pub(crate) fn tally(context: *mut xdp_md, tally: Tally) {
 /// Zero, but the verifier does not know it. It follows each reason to this place as a constant, and without CAP_PERFMON refuses
 /// one addition to a pointer whose constant differs from path to path; a number it does not know it masks, and accepts.
 #[inline(always)]
-fn unknown_zero(context: *mut xdp_md) -> usize {
+pub(crate) fn unknown_zero(context: *mut xdp_md) -> usize {
     // SAFETY: the kernel hands a valid context to the program.
     let field = unsafe { &raw const (*context).ingress_ifindex };
     // SAFETY: as above; volatile, so that the compiler does not know it either.

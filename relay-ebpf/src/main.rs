@@ -9,6 +9,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod apart;
+#[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
 mod event;

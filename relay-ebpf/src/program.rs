@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use relay_abi::Verdict;
-use relay_core::{Frame as _, Outcome};
+use relay_core::{Apart as _, Frame as _, Outcome};
 
 use crate::count::count;
 use crate::frame::XdpFrame;
@@ -15,20 +15,22 @@ use crate::tables::MapTables;
 #[xdp]
 pub(crate) fn ingress(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&context);
-    let outcome = relay_core::ingress(&mut frame, &MapTables::new(&context));
-    finish(&frame, outcome)
+    let tables = MapTables::new(&context);
+    let outcome = relay_core::ingress(&mut frame, &tables);
+    finish(&frame, &tables, outcome)
 }
 
 /// The program of an egress relay.
 #[xdp]
 pub(crate) fn egress(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&context);
-    let outcome = relay_core::egress(&mut frame, &MapTables::new(&context));
-    finish(&frame, outcome)
+    let tables = MapTables::new(&context);
+    let outcome = relay_core::egress(&mut frame, &tables);
+    finish(&frame, &tables, outcome)
 }
 
 #[inline(always)]
-fn finish(frame: &XdpFrame, outcome: Outcome) -> u32 {
+fn finish(frame: &XdpFrame, tables: &MapTables, outcome: Outcome) -> u32 {
     let code = outcome.code();
     match outcome.sent() {
         Some((ifindex, total_length)) if ifindex == frame.ingress_ifindex() => {
@@ -45,7 +47,9 @@ fn finish(frame: &XdpFrame, outcome: Outcome) -> u32 {
             xdp_action::XDP_PASS
         }
         None => {
-            count(frame.context(), Verdict::Drop, code, frame.length() as u64);
+            let length = frame.length();
+            count(frame.context(), Verdict::Drop, code, length as u64);
+            tables.report(code, length);
             xdp_action::XDP_DROP
         }
     }

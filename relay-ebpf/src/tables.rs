@@ -1,9 +1,11 @@
 //! The tables over the maps: one lookup a question.
 
+use core::arch::asm;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use relay_abi::bucket::Bucket;
@@ -33,6 +35,12 @@ impl MapTables {
     #[inline(always)]
     pub(crate) fn new(context: &XdpContext) -> Self {
         Self { context: XdpContext::new(context.as_ptr().cast()) }
+    }
+
+    /// The kernel's context.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut xdp_md {
+        self.context.as_ptr().cast()
     }
 }
 
@@ -192,6 +200,33 @@ impl Tables for MapTables {
     #[inline(always)]
     fn report_missing(&self, key: &NeighbourKey) -> bool {
         NEIGHBOUR_MISSES.output_untyped(*key, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, number: u64) -> u64 {
+        // The factor brings the doubt into all bits.
+        number ^ (count::unknown_zero(self.context()) as u64).wrapping_mul(0x1_0000_0001)
+    }
+
+    #[inline(always)]
+    fn equal(&self, a: u64, b: u64) -> u32 {
+        let mut zero = a ^ b;
+        let mut other = zero;
+        // In instructions, for the compiler would make branches of it.
+        // SAFETY: the instructions reckon with two registers: the sign of a number or of its negative is set unless it is zero.
+        unsafe {
+            asm!(
+                "{other} = -{other}",
+                "{zero} |= {other}",
+                "{zero} >>= 63",
+                "{zero} ^= 1",
+                zero = inout(reg) zero,
+                other = inout(reg) other,
+                options(pure, nomem, nostack)
+            );
+        };
+        let _ = other;
+        zero as u32
     }
 
     #[inline(always)]

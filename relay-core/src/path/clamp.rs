@@ -9,7 +9,7 @@ use super::transport::Transport;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 use crate::wire::transport::{OPTION_END, OPTION_MSS, OPTION_NOTHING, TCP_LENGTH};
-use crate::{Frame, Tables};
+use crate::{Apart, Frame};
 
 /// A lower segment size to write, in one word, as functions that are not inlined hand it back: where the two bytes
 /// stand, from the start of the TCP header (bits 32-39, never zero), the bytes there (16-31) and the new ones (0-15).
@@ -24,8 +24,13 @@ impl Clamp {
     }
 
     #[inline(always)]
+    fn of_word(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).map(Self)
+    }
+
+    #[inline(always)]
     fn at(self) -> usize {
-        (self.0.get() >> 32) as usize
+        (self.0.get() >> 32) as usize & 63
     }
 
     #[inline(always)]
@@ -54,7 +59,7 @@ impl Clamp {
 
 /// The clamp of a packet, if it is a SYN or SYN-ACK that needs one.
 #[inline(always)]
-pub(super) fn of_syn<F: Frame, T: Tables>(
+pub(super) fn of_syn<F: Frame, T: Apart>(
     frame: &F,
     tables: &T,
     tcp: usize,
@@ -64,19 +69,22 @@ pub(super) fn of_syn<F: Frame, T: Tables>(
     if transport.syn_options == 0 {
         return None;
     }
-    let clamp = clamp(frame, tcp, transport.syn_options, globals.tunnel_mtu);
+    let clamp = Clamp::of_word(tables.clamp(frame, tcp, transport.syn_options, globals.tunnel_mtu));
     if clamp.is_some() {
         tables.tally(Tally::MssClamped);
     }
     clamp
 }
 
-/// Finds a segment size that is too large in the `options` bytes of options behind the TCP header at `tcp`. Without the option
-/// the default of 536 bytes holds, which fits (RFC 9293 section 3.7.1); malformed options are the receiver's to judge.
-///
-/// Not inlined: SYNs are rare beside other packets.
-#[inline(never)]
-fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> Option<Clamp> {
+/// The [`Clamp`] in a word, or 0, for a segment size that is too large in the `options` bytes of options behind the TCP header at `tcp`.
+/// Without the option the default of 536 bytes holds, which fits (RFC 9293 section 3.7.1); malformed options are the receiver's to judge.
+#[inline(always)]
+pub fn clamp<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> u64 {
+    found(frame, tcp, options, tunnel_mtu).map_or(0, |clamp| clamp.0.get())
+}
+
+#[inline(always)]
+fn found<F: Frame>(frame: &F, tcp: usize, options: u32, tunnel_mtu: u16) -> Option<Clamp> {
     let largest = tunnel_mtu.saturating_sub((2 * ipv4::LENGTH + TCP_LENGTH) as u16);
     let end = TCP_LENGTH + options as usize;
     let mut at = TCP_LENGTH;

@@ -17,11 +17,11 @@ use super::{Outcome, Way, apart, clamp, endpoint, flow, pick, validate};
 use crate::wire::ethernet::Stations;
 use crate::wire::ipv4::{Header, Protocol, martian};
 use crate::wire::transport::Ports;
-use crate::{Frame, Tables};
+use crate::{Apart, Frame};
 
 /// The way of every packet that an egress relay receives.
 #[inline(always)]
-pub fn egress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
+pub fn egress<F: Frame, T: Apart>(frame: &mut F, tables: &T) -> Outcome {
     let Some(image) = tables.image() else { return Err(Reason::NoConfiguration).into() };
     let packet = match parse(frame) {
         Ok(packet) => packet,
@@ -46,7 +46,7 @@ pub fn egress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
 
 /// A packet out of the tunnel: a client's, to a backend.
 #[inline(always)]
-fn forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn forward<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let globals = &image.globals;
     let inner = decapsulate(frame, image, packet)?;
     let ip = &inner.ip;
@@ -68,7 +68,7 @@ fn forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet
 /// An ICMP error out of the tunnel, about a packet of a backend: delivered if the flow it quotes lives (RFC 5927 section 4); it
 /// neither makes nor refreshes a flow (RFC 5508 section 7).
 #[inline(always)]
-fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn error_forward<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let inner = &decapsulate(frame, image, packet)?;
     let ip = &inner.ip;
     let message = message(frame, INNER_PAYLOAD)?;
@@ -94,7 +94,7 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
 
 /// A packet of a backend's endpoint: to the ingress relay its flow came through.
 #[inline(always)]
-fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn back<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let (globals, ip) = (&image.globals, &packet.ip);
     if frame.ingress_ifindex() != globals.edge_ifindex {
         return Err(Reason::WrongInterface);
@@ -139,7 +139,7 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
 /// A packet of no backend's endpoint: for the kernel, but for errors about relayed packets and for what a host of the service must not
 /// send past this relay.
 #[inline(always)]
-fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn other<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let ip = &packet.ip;
     if packet.to_group {
         return Err(Reason::NotAService);
@@ -174,7 +174,7 @@ fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: 
 
 /// An ICMP error of a backend, or of a router on the way to it, about a client's packet: to the ingress relay of the flow it quotes.
 #[inline(always)]
-fn error_back<F: Frame, T: Tables>(
+fn error_back<F: Frame, T: Apart>(
     frame: &mut F,
     tables: &T,
     image: &Image,

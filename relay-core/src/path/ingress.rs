@@ -1,52 +1,106 @@
 //! The ingress relay: clients' packets into the tunnel, the service's packets out of it.
 
+use relay_abi::client;
 use relay_abi::endpoint::Kind;
-use relay_abi::image::{Peer, Service, translate};
+use relay_abi::image::{Peer, Service, option, translate};
 use relay_abi::limits::SERVICES;
 use relay_abi::{Be16, Image, Ipv4, Reason, Tally};
 
+use super::admit::{Gate, unnamed};
+use super::client as clients;
 use super::decapsulate::{INNER_PAYLOAD, decapsulate, deliver, holds_icmp, tunnelled};
 use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
 use super::parse::{PAYLOAD, Packet, parse};
 use super::quote::{End, Quote, extended, message, quote};
 use super::translate::translated;
-use super::transport::{ports_of, transport};
-use super::{Outcome, Way, apart, clamp, endpoint, pick, route, validate};
+use super::transport::{Transport, ports_of, transport};
+use super::{Outcome, Way, apart, clamp, endpoint, pick, proof, route, validate};
 use crate::wire::ipv4::{Header, Protocol, martian};
-use crate::wire::transport::Ports;
-use crate::{Frame, Tables};
+use crate::wire::transport::{Ports, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::{Apart, Frame, Tables};
 
 /// The way of every packet that an ingress relay receives.
 #[inline(always)]
-pub fn ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Outcome {
-    let Some(image) = tables.image() else { return Err(Reason::NoConfiguration).into() };
-    let packet = match parse(frame) {
-        Ok(packet) => packet,
-        Err(reason) => return Err(reason).into(),
-    };
-    let ip = &packet.ip;
-    if tunnelled(image, ip) {
-        return if holds_icmp(frame) {
-            apart(frame, tables, image, error_back)
-        } else {
-            apart(frame, tables, image, back)
-        };
-    }
-    if let Some(ports) = ports_of(frame, ip) {
-        let found = endpoint::port(image, ip.destination(), ports.destination(), ip.protocol());
-        if found.kind == Kind::SERVICE {
-            return apart(frame, tables, image, |frame, tables, image, packet| {
-                forward(frame, tables, image, packet, service(image, found.index)?)
-            });
+pub fn ingress<F: Frame, T: Apart>(frame: &mut F, tables: &T) -> Outcome {
+    // A generation lasts longer than a packet, for publishing waits until no packet uses the one before: the second time is the last.
+    for _ in 0..2 {
+        let outcome = with_one_image(frame, tables);
+        if outcome != Outcome::AGAIN {
+            return outcome;
         }
     }
-    apart(frame, tables, image, other)
+    Err(Reason::Internal).into()
 }
 
-/// A client's packet to a service.
+/// The way of a packet under one generation. A packet that has to be looked at anew is as it came in, and nothing is counted.
 #[inline(always)]
-fn forward<F: Frame, T: Tables>(
+fn with_one_image<F: Frame, T: Apart>(frame: &mut F, tables: &T) -> Outcome {
+    let Some(image) = tables.image() else { return Err(Reason::NoConfiguration).into() };
+    match whither(frame, image) {
+        Ok(Whither::Service(index)) => to_service(frame, tables, image, index),
+        Ok(Whither::Client) => answer_to_client(frame, tables, image),
+        Ok(Whither::ClientError) => apart(frame, tables, image, error_back),
+        Ok(Whither::Elsewhere) => {
+            let outcome = apart(frame, tables, image, other);
+            match outcome.error_to() {
+                Some(index) => error_to_service(frame, tables, image, index),
+                None => outcome,
+            }
+        }
+        Err(reason) => Err(reason).into(),
+    }
+}
+
+/// Which way a packet takes.
+enum Whither {
+    /// To the service with an index.
+    Service(u16),
+    /// Out of the tunnel, to a client.
+    Client,
+    /// The same, but an ICMP error.
+    ClientError,
+    /// To the kernel, most likely.
+    Elsewhere,
+}
+
+#[inline(always)]
+fn whither<F: Frame>(frame: &F, image: &Image) -> Result<Whither, Reason> {
+    let Packet { ip, .. } = parse(frame)?;
+    if tunnelled(image, &ip) {
+        return Ok(if holds_icmp(frame) { Whither::ClientError } else { Whither::Client });
+    }
+    let Some(ports) = ports_of(frame, &ip) else { return Ok(Whither::Elsewhere) };
+    let found = endpoint::port(image, ip.destination(), ports.destination(), ip.protocol());
+    Ok(if found.kind == Kind::SERVICE { Whither::Service(found.index) } else { Whither::Elsewhere })
+}
+
+/// A client's packet to the service with an index: first whether it may go on, then where it goes.
+#[inline(always)]
+fn to_service<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, index: u16) -> Outcome {
+    match Gate::of(tables.judge(frame, index, image.globals.generation)) {
+        Gate::Open => {}
+        Gate::Challenge => return proof::challenge(frame, tables, image),
+        Gate::Closed(outcome) => return outcome,
+    }
+    let outcome = apart(frame, tables, image, |frame, tables, image, packet| {
+        forward(frame, tables, image, packet, service(image, index)?)
+    });
+    forwarded(frame, tables, index, outcome)
+}
+
+/// Takes back that an admitted packet is forwarded, where it is not.
+#[inline(always)]
+fn forwarded<F: Frame, T: Apart>(frame: &F, tables: &T, index: u16, outcome: Outcome) -> Outcome {
+    if outcome.code() != Reason::ForwardEncapsulated as u8 {
+        tables.not_forwarded(frame, index, outcome.answered());
+    }
+    outcome
+}
+
+/// A client's packet to a service, admitted.
+#[inline(always)]
+fn forward<F: Frame, T: Apart>(
     frame: &mut F,
     tables: &T,
     image: &Image,
@@ -54,7 +108,7 @@ fn forward<F: Frame, T: Tables>(
     service: &Service,
 ) -> Way {
     let (globals, ip) = (&image.globals, &packet.ip);
-    let frame_length = from_client(frame, image, packet)?;
+    let frame_length = frame.length();
     let transport = transport(frame, PAYLOAD, ip)?;
     if ip.ttl() <= 1 {
         let error = IcmpError::time_exceeded(Reason::TtlExpired);
@@ -78,9 +132,10 @@ fn forward<F: Frame, T: Tables>(
 
 /// A packet to no service: for the kernel, but for errors about relayed packets and for what can only be meant to hit a service.
 #[inline(always)]
-fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn other<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let ip = &packet.ip;
-    match endpoint::address(image, ip.destination()).kind {
+    let found = endpoint::address(image, ip.destination());
+    match found.kind {
         Kind::VIP => {}
         Kind::OWN if ip.destination() == image.globals.tunnel_address => return Err(Reason::ControlFromPeer),
         _ => return Err(Reason::NotAService),
@@ -89,15 +144,15 @@ fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: 
         if !ip.plain() || ip.fragment() || !message(frame, PAYLOAD)?.relayed() {
             return Err(Reason::IcmpToKernel);
         }
-        return error_forward(frame, tables, image, packet);
+        return error_forward(frame, image, packet);
     }
-    if !ip.protocol().has_ports() {
-        return Err(Reason::ProtocolToKernel);
+    if let Some(reason) = unnamed(tables, found.index, ip) {
+        return Err(reason);
     }
-    Err(if !ip.plain() {
+    Err(if !ip.protocol().has_ports() {
+        Reason::ProtocolToKernel
+    } else if !ip.plain() {
         Reason::IpOptions
-    } else if ip.later_fragment() {
-        Reason::Fragment
     } else {
         Reason::NotAService
     })
@@ -106,10 +161,10 @@ fn other<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: 
 /// An ICMP error to a VIP. Where it is about a packet of a service, it goes to the backend that sent the packet: the hash is that of the
 /// quoted flow (RFC 7690).
 #[inline(always)]
-fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn error_forward<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Way {
     let ip = &packet.ip;
     validate::header(frame, packet)?;
-    let quote = match quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?) {
+    let quote: Quote = match quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?) {
         Err(Reason::IcmpQuoteInvalid) => return Err(Reason::IcmpToKernel),
         quote => quote?,
     };
@@ -117,12 +172,38 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     if found.kind != Kind::SERVICE || quote.ip.source() != ip.destination() {
         return Err(Reason::IcmpToKernel);
     }
-    let frame_length = from_client(frame, image, packet)?;
+    from_client(frame, image, packet)?;
+    Ok(Outcome::as_error_to(found.index))
+}
+
+/// An ICMP error about a packet of the service with an index: first whether it may go on, then where it goes.
+#[inline(always)]
+fn error_to_service<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, index: u16) -> Outcome {
+    if let Gate::Closed(outcome) = Gate::of(tables.judge_error(frame, index, image.globals.generation)) {
+        return outcome;
+    }
+    let outcome = apart(frame, tables, image, |frame, tables, image, packet| {
+        relay_error(frame, tables, image, packet, service(image, index)?)
+    });
+    forwarded(frame, tables, index, outcome)
+}
+
+/// Sends an admitted ICMP error about a packet of a service to the backend that sent it.
+#[inline(always)]
+fn relay_error<F: Frame, T: Apart>(
+    frame: &mut F,
+    tables: &T,
+    image: &Image,
+    packet: &Packet,
+    service: &Service,
+) -> Way {
+    let ip = &packet.ip;
+    let frame_length = frame.length();
+    let quote: Quote = quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?)?;
     // No ICMP error about an ICMP error (RFC 1122 section 3.2.2).
     if ip.ttl() <= 1 {
         return Err(Reason::TtlExpired);
     }
-    let service = service(image, found.index)?;
     let picked = pick_path(image, service, quote.ip.destination(), quote.ports.swapped())?;
     if ip.total_length() > encapsulate::mtu(&image.globals) {
         return Err(Reason::TooBig);
@@ -134,9 +215,31 @@ fn error_forward<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, 
     encapsulate(frame, tables, &image.globals, picked.peer, packet, frame_length, &inner, &payload, reason)
 }
 
+/// A packet out of the tunnel: an answer of the service, to its client, and on its account.
+#[inline(always)]
+fn answer_to_client<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image) -> Outcome {
+    let outcome = apart(frame, tables, image, back);
+    if outcome.code() == Reason::ReturnDelivered as u8 {
+        tables.returned(frame);
+    }
+    outcome
+}
+
+/// Counts an answer for its client, as it goes there: from VIP and port of a service.
+#[inline(always)]
+pub fn returned<F: Frame, T: Tables>(frame: &F, tables: &T) {
+    let Some(image) = tables.image() else { return };
+    let Ok(Packet { ip, .. }) = parse(frame) else { return };
+    let Ok(transport) = transport(frame, PAYLOAD, &ip) else { return };
+    let found = endpoint::port(image, ip.source(), transport.ports.source(), ip.protocol());
+    let (true, Ok(service)) = (found.kind == Kind::SERVICE, service(image, found.index)) else { return };
+    let key = client::key(ip.destination(), found.index);
+    clients::returned(tables, &image.globals, key, ip.total_length(), proves_client(service, &transport));
+}
+
 /// A packet out of the tunnel: an answer of the service, to its client.
 #[inline(always)]
-fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn back<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let inner = decapsulate(frame, image, packet)?;
     let ip = &inner.ip;
     if !ip.protocol().has_ports() {
@@ -153,10 +256,22 @@ fn back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &
     deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }
 
+/// Whether an answer of the service proves that the client receives at its address. Of TCP that does all but what a SYN alone
+/// brings forth: the service sends nothing else before the client has acknowledged its sequence number (RFC 9293 section 3.5).
+#[inline(always)]
+fn proves_client(service: &Service, transport: &Transport) -> bool {
+    const MASK: u32 = (TCP_SYN | TCP_ACK | TCP_RST) as u32;
+    if transport.udp() {
+        service.options & option::ANSWERS_VERIFY != 0
+    } else {
+        transport.flags & MASK == TCP_ACK as u32
+    }
+}
+
 /// An ICMP error out of the tunnel, about a client's packet: it seems to come from the VIP, whoever sent it, and quotes what the
 /// client sent (RFC 5508 REQ-5).
 #[inline(always)]
-fn error_back<F: Frame, T: Tables>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
+fn error_back<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
     let inner = &decapsulate(frame, image, packet)?;
     let ip = &inner.ip;
     let message = message(frame, INNER_PAYLOAD)?;
@@ -209,7 +324,7 @@ fn pick_path<'image>(
 
 /// Checks that the packet can come from a client. Returns the length of the frame.
 #[inline(always)]
-fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<usize, Reason> {
+pub(super) fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Result<usize, Reason> {
     if frame.ingress_ifindex() != image.globals.edge_ifindex {
         return Err(Reason::WrongInterface);
     }
@@ -244,7 +359,8 @@ fn public(image: &Image, address: Ipv4, port: Be16, protocol: Protocol) -> Optio
     }
 }
 
+/// The service with an index.
 #[inline(always)]
-fn service(image: &Image, index: u16) -> Result<&Service, Reason> {
+pub(super) fn service(image: &Image, index: u16) -> Result<&Service, Reason> {
     image.services.get(index as usize & (SERVICES - 1)).ok_or(Reason::Internal)
 }

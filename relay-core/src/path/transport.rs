@@ -17,6 +17,8 @@ pub(super) struct Transport {
     udp_length: u32,
     /// Bytes of options of a TCP packet with the SYN flag, else 0.
     pub(super) syn_options: u32,
+    /// Flags of TCP; zero for UDP.
+    pub(super) flags: u32,
 }
 
 impl Transport {
@@ -72,6 +74,7 @@ fn udp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
         checksum: u16::from_ne_bytes([s0, s1]) as u32,
         udp_length: u16::from_ne_bytes([l0, l1]) as u32,
         syn_options: 0,
+        flags: 0,
     })
 }
 
@@ -81,17 +84,19 @@ fn tcp<F: Frame>(frame: &F, at: usize, available: usize) -> Result<Transport, Re
         return Err(Reason::TcpTruncated);
     }
     let [ports, _, _, fourth, fifth] = frame.read_words(at)?;
-    let [offset, flags, _, _] = fourth.to_ne_bytes();
+    // As numbers, not as bytes, which would go over the stack.
+    let (offset, flags) = (fourth.to_le() & 0xff, fourth.to_le() >> 8 & 0xff);
     let [s0, s1, _, _] = fifth.to_ne_bytes();
     let header = (offset >> 4) as usize * 4;
     if header < TCP_LENGTH || header > available {
         return Err(Reason::TcpDataOffset);
     }
-    let syn_options = if flags & TCP_SYN != 0 { (header - TCP_LENGTH) as u32 } else { 0 };
+    let syn_options = if flags & TCP_SYN as u32 != 0 { (header - TCP_LENGTH) as u32 } else { 0 };
     Ok(Transport {
         ports: Ports(ports),
         checksum: u16::from_ne_bytes([s0, s1]) as u32,
         udp_length: 0,
         syn_options,
+        flags,
     })
 }

@@ -10,8 +10,18 @@ pub const UDP_LENGTH: usize = 8;
 pub const TCP_CHECKSUM: usize = 16;
 /// Offset of the checksum in a UDP header.
 pub const UDP_CHECKSUM: usize = 6;
-/// TCP flag SYN, in byte 13.
+/// TCP flag FIN, in byte 13.
+pub const TCP_FIN: u8 = 0x01;
+/// TCP flag SYN.
 pub const TCP_SYN: u8 = 0x02;
+/// TCP flag RST.
+pub const TCP_RST: u8 = 0x04;
+/// TCP flag PSH.
+pub const TCP_PSH: u8 = 0x08;
+/// TCP flag ACK.
+pub const TCP_ACK: u8 = 0x10;
+/// TCP flag URG.
+pub const TCP_URG: u8 = 0x20;
 /// Kind of the option that ends the option list.
 pub const OPTION_END: u8 = 0;
 /// Kind of the one-byte option that does nothing.

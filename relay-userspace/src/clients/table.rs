@@ -143,8 +143,7 @@ fn read(place: u32, client: &Client, details: &ClientDetails) -> Option<Entry> {
             place,
             state: before,
             counts: counts(client, details),
-            due: [&client.packets_due, &client.bytes_due, &details.connections_due]
-                .map(|due| due.load(Relaxed)),
+            due: [&client.dues[0], &client.dues[1], &details.connections_due].map(|due| due.load(Relaxed)),
             first_seen: (before & DETAILED != 0 && seen as u32 != 0).then_some(seen as u32),
             last_dropped: if before & DETAILED == 0 { 0 } else { (seen >> 32) as u32 },
         };

@@ -53,7 +53,7 @@ fn what_is_carried_and_what_is_not_are_one_count() {
     let table = Fabricated::new(16);
     let (client, details) = table.place(address(1), 7, DETAILED | VERIFIED).unwrap();
     client.counts.store(count(100) * 3, Relaxed);
-    client.bytes_due.store(9, Relaxed);
+    client.dues[1].store(9, Relaxed);
     details.packets.store(1000, Relaxed);
     details.bytes.store(50_000, Relaxed);
     details.return_packets.store(4, Relaxed);

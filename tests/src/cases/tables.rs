@@ -15,8 +15,8 @@ use relay_abi::list::{self, Line};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::service_state::{ServiceCounters, ServiceState};
 use relay_abi::{Image, Ipv4, Mac, Tally};
-use relay_core::Tables;
 use relay_core::tables::{Route, RouteQuery};
+use relay_core::{Apart, Tables};
 
 use super::flow::Words;
 use super::world::{self, Way};
@@ -111,6 +111,8 @@ impl MemTables {
 
 /// A day after the start, with a tick that is not at a round number.
 pub const NOW: u64 = 24 * 3600 * 250 + 0x1234_5678;
+
+impl Apart for MemTables {}
 
 impl Tables for MemTables {
     type List = Vec<Line>;
@@ -251,6 +253,14 @@ impl Tables for MemTables {
     fn report_missing(&self, key: &NeighbourKey) -> bool {
         self.reports.borrow_mut().push(*key);
         true
+    }
+
+    fn forgotten(&self, number: u64) -> u64 {
+        number
+    }
+
+    fn equal(&self, a: u64, b: u64) -> u32 {
+        u32::from(a == b)
     }
 
     fn tally(&self, tally: Tally) {
