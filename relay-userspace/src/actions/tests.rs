@@ -200,7 +200,7 @@ fn changed_limits_are_those_of_the_service_and_what_goes_with_nothing_is_given_u
     let name = ingress.services[0].name.clone();
     ingress.services[0].policy.limits.total.packets = Some(50);
     let limits = |config: &Config, index: usize| match &config.role {
-        Role::Ingress(ingress) => ingress.services[index].policy.limits.clone(),
+        Role::Ingress(ingress) => ingress.services[index].policy.limits,
         Role::Egress(_) => panic!("no ingress relay"),
     };
     let mut actions = Actions::default();
