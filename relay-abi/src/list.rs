@@ -6,8 +6,9 @@
 //! 1. *Filter*: 64-bit words. A block of addresses that holds anything listed has its [`Filter::bits`] set in the word
 //!    [`Filter::word`]; most clients end here.
 //! 2. *Index*: 32-bit words. Word `address >> shift` is the [`Span`] of boundary lines in which the search for that address ends.
-//! 3. *Entries*: [`Entry`], four a line.
-//! 4. *Boundaries*, the last section: a line holds [`BOUNDARIES_PER_LINE`] addresses (host order) in rising order at which something
+//! 3. *Entries*: [`Entry`], four a line, in order of address, length and what counts first.
+//! 4. *Prefixes*: for each entry a 64-bit word, its [`Prefix`]. For user space only.
+//! 5. *Boundaries*, the last section: a line holds [`BOUNDARIES_PER_LINE`] addresses (host order) in rising order at which something
 //!    else begins to hold, the first of all being 0, and behind them as many meanings: 0 where nothing is listed, else the number of
 //!    the entry plus 1.
 //!
@@ -28,6 +29,8 @@ pub mod header {
     pub const INDEX: usize = 1;
     /// A [`super::Sections`].
     pub const SECTIONS: usize = 2;
+    /// First line of the prefixes.
+    pub const PREFIXES: usize = 3;
 }
 
 /// The filter.
@@ -156,6 +159,35 @@ pub struct Entry {
     pub hits: AtomicU64,
 }
 
+/// The prefix of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prefix {
+    /// First address, host order.
+    pub address: u32,
+    /// Length.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// As it stands in the list.
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        self.address as u64 | (self.length as u64) << 32
+    }
+
+    /// From the list.
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        Self { address: word as u32, length: (word >> 32) as u8 }
+    }
+
+    /// Last address, host order.
+    #[inline(always)]
+    pub const fn last(self) -> u32 {
+        self.address | (u32::MAX as u64 >> self.length) as u32
+    }
+}
+
 /// What an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -219,5 +251,5 @@ pub const BOUNDARIES_PER_LINE: u32 = 8;
 pub const SEARCH_STEPS: u32 = 14;
 /// Most entries that are asked, one for having expired after the other.
 pub const FALLBACKS: u32 = 4;
-/// Most entries of a list: a fallback has no more bits.
-pub const ENTRIES: u32 = (1 << 30) - 1;
+/// Most entries of a list: a fallback has 30 bits.
+pub const ENTRIES: usize = 1 << 24;

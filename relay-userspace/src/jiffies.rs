@@ -180,6 +180,15 @@ impl Moment {
         (tick != 0).then(|| self.started(self.tick().saturating_sub(u64::from(age))))
     }
 
+    /// The first tick that begins when a moment has come, or later; the running one for a moment that is past.
+    #[must_use]
+    pub fn tick_from(&self, time: SystemTime) -> u64 {
+        let Ok(ahead) = time.duration_since(self.time) else { return self.tick() };
+        let jiffies = (ahead.as_nanos() * u128::from(self.hz)).div_ceil(u128::from(SECOND.unsigned_abs()));
+        let jiffies = self.jiffies.saturating_add(u64::try_from(jiffies).unwrap_or(u64::MAX));
+        jiffies.div_ceil(1 << self.tick_shift)
+    }
+
     fn started(&self, tick: u64) -> SystemTime {
         let jiffies = self.jiffies.saturating_sub(tick << self.tick_shift);
         self.time.checked_sub(self.duration(jiffies)).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -251,6 +260,19 @@ mod tests {
         assert_eq!(seen(moment.tick() - 100), ago(102.912));
         assert_eq!(seen(moment.tick() + 1), ago(0.512));
         assert_eq!(seen(moment.tick() - client::TICKS + 100), ago(0.512 + 1.024 * 16_284.0));
+    }
+
+    #[test]
+    fn what_is_to_last_until_a_moment_lasts_to_a_tick_after_it() {
+        let now = moment();
+        assert_eq!(now.tick_from(ago(1.0)), now.tick());
+        // Half a tick has passed; 128 jiffies are the other half, 0.512 s.
+        for (seconds, ticks) in [(0.001, 1), (0.512, 1), (0.513, 2), (10.24, 11)] {
+            let end = now.time + Duration::from_secs_f64(seconds);
+            assert_eq!(now.tick_from(end), now.tick() + ticks, "{seconds} s");
+        }
+        let distant = now.time + Duration::from_secs(u64::from(u32::MAX) * 1000);
+        assert!(now.tick_from(distant) > now.tick() + (1 << 31));
     }
 
     #[test]

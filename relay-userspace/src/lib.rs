@@ -17,6 +17,7 @@ pub mod exit;
 pub mod host;
 pub mod inspect;
 pub mod jiffies;
+pub mod lists;
 pub mod load;
 pub mod lock;
 pub mod neighbours;

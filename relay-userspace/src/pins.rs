@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use relay_abi::maps;
+use relay_abi::{list, maps};
 
 use crate::exit::{Exit, Failure};
 
@@ -26,6 +26,9 @@ pub const PROGRAM: &str = "program";
 pub const IMAGE: &str = "image";
 /// The same for the image that is about to be in force.
 const NEXT_IMAGE: &str = "image_next";
+
+/// Names of the pinned arrays that hold the lists in force, by slot of `LISTS`.
+pub const LISTS: [&str; list::slot::COUNT] = ["list_runtime", "list_configured"];
 
 const LINK_PREFIX: &str = "link_";
 const NEXT_SUFFIX: &str = "_next";
@@ -98,6 +101,13 @@ impl Pins {
     #[must_use]
     pub fn next_image(&self) -> PathBuf {
         self.directory.join(NEXT_IMAGE)
+    }
+
+    /// The pin of the array that holds a list in force, by its slot of `LISTS`. While it is being replaced, what is in force
+    /// is pinned at [`Self::next`] of it.
+    #[must_use]
+    pub fn list(&self, slot: u32) -> PathBuf {
+        self.directory.join(LISTS.get(slot as usize).copied().unwrap_or_default())
     }
 
     /// The pin of an interface's link.
@@ -183,6 +193,12 @@ pub fn remove(pin: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Puts one pin in the place of another, in one step.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::rename(from, to)
+        .map_err(|error| Failure::io(format!("rename {} to {}", from.display(), to.display()), &error))
 }
 
 /// Refuses a directory that anybody but us (and root) can change.

@@ -3,10 +3,8 @@
 //! An image is written into an array of its own, and that array is put into slot 0 of `GENERATIONS`: a packet sees the
 //! old image or the new one, never a mix. The call returns once no packet uses the old one.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use aya::maps::{ArrayOfMaps, MapData, MapError};
 use relay_abi::Image;
@@ -57,21 +55,16 @@ impl Publisher {
             Failure::new(Exit::Failed, format!("cannot put generation {generation} in force: {error}"))
         })?;
         self.in_force = Some(image);
-        rename(&next, &pins.image())
+        pins::rename(&next, &pins.image())
     }
 
     fn array(&self, image: &Image) -> io::Result<OwnedFd> {
-        let array = syscall::create_array("IMAGE", size_of::<Image>() as u32, self.flags)?;
-        syscall::write_element(array.as_fd(), bytemuck::bytes_of(image))?;
+        let array = syscall::create_array("IMAGE", size_of::<Image>() as u32, 1, self.flags)?;
+        syscall::write_element(array.as_fd(), 0, bytemuck::bytes_of(image))?;
         Ok(array)
     }
 
     fn swap(&mut self, array: OwnedFd) -> Result<(), MapError> {
         self.generations.set(0, &MapData::from_fd(array)?, 0)
     }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::rename(from, to)
-        .map_err(|error| Failure::io(format!("rename {} to {}", from.display(), to.display()), &error))
 }

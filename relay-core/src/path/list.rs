@@ -11,7 +11,7 @@ use crate::Tables;
 
 /// What the lists say of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Listed {
+pub enum Listed {
     /// Nothing.
     Not,
     /// Never limited, never banned.
@@ -24,7 +24,7 @@ pub(super) enum Listed {
 
 /// Looks a client up in the runtime list, and if that says nothing in the configured one. Counts the hit.
 #[inline(always)]
-pub(super) fn look_up<T: Tables>(tables: &T, globals: &Globals, client: Ipv4) -> Listed {
+pub fn look_up<T: Tables>(tables: &T, globals: &Globals, client: Ipv4) -> Listed {
     let address = client.value();
     let mut said = in_list(tables, globals, slot::RUNTIME, address);
     if said == 0 {
@@ -56,7 +56,7 @@ fn in_list<T: Tables>(tables: &T, globals: &Globals, slot: u32, address: u32) ->
     if word_at(tables, line, word) & bits != bits {
         return 0;
     }
-    search(tables, list, address, globals.tick_shift as u32)
+    search(tables, list, address, globals.tick_shift)
 }
 
 /// The exact answer.

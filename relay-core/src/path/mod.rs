@@ -16,7 +16,7 @@ mod flow;
 mod icmp_error;
 mod ingress;
 mod limit;
-mod list;
+pub mod list;
 mod parse;
 mod pick;
 mod prefix;

@@ -72,8 +72,9 @@ fn netmask(length: u8) -> u32 {
     Ipv4(bits.to_be_bytes()).word()
 }
 
-/// The smallest power of two jiffies that is at least a second.
-pub(super) const fn tick_shift(hz: u32) -> u32 {
+/// The tick of the tables, at `hz` jiffies a second: the smallest power of two jiffies that is at least a second, as an exponent.
+#[must_use]
+pub const fn tick_shift(hz: u32) -> u32 {
     hz.next_power_of_two().trailing_zeros()
 }
 

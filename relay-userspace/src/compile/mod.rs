@@ -21,6 +21,7 @@ pub(crate) mod sample;
 mod tables;
 
 pub use error::{Error, What};
+pub use globals::tick_shift;
 pub use inputs::{Clock, Link, Links, NextHops, ResolvedHop};
 pub use tables::{Memory, client_sets, flow_sets, prefix_sets, table_memory};
 

@@ -34,6 +34,7 @@ use relay_abi::meta::{ABI_VERSION, MAGIC, Meta};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 
 use crate::exit::{Exit, Failure};
+use crate::lists::{self, Lists};
 use crate::pins::{self, Pins};
 use crate::publish::Publisher;
 
@@ -112,7 +113,7 @@ impl Maps {
     }
 
     fn open(mut ebpf: Ebpf, kind: &Kind) -> Result<Self, Failure> {
-        let (_, image_flags) = object::Shapes::read(&kind.sizes)?.image()?;
+        let image_flags = object::Shapes::read(&kind.sizes)?.inner(maps::GENERATIONS)?.flags;
         let generations = ArrayOfMaps::try_from(duplicate(&mut ebpf, maps::GENERATIONS)?)
             .map_err(|error| cannot("open the map GENERATIONS", &error))?;
         let neighbours = HashMap::try_from(duplicate(&mut ebpf, maps::NEIGHBOURS)?)
@@ -122,6 +123,15 @@ impl Maps {
         let events = RingBuf::try_from(duplicate(&mut ebpf, maps::EVENTS)?)
             .map_err(|error| cannot("open the map EVENTS", &error))?;
         Ok(Self { ebpf, publisher: Publisher::new(generations, image_flags), neighbours, misses, events })
+    }
+
+    /// The lists in force.
+    pub fn lists(&mut self, pins: &Pins) -> Result<Lists, Failure> {
+        let Map::ArrayOfMaps(lists) = duplicate(&mut self.ebpf, maps::LISTS)? else {
+            return Err(object::lacks(maps::LISTS));
+        };
+        let flags = object::Shapes::read(&[])?.inner(maps::LISTS)?.flags;
+        Ok(Lists::open(lists::Publisher::new(lists, flags), pins))
     }
 
     /// Pins new maps; the last one makes the set complete.

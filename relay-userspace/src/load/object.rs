@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use relay_abi::maps;
-
 use super::syscall::MapInfo;
 use crate::exit::{Exit, Failure};
 
@@ -39,14 +37,18 @@ impl Shapes {
         })
     }
 
-    /// Value size and flags of the arrays that hold images.
-    pub(super) fn image(&self) -> Result<(u32, u32), Failure> {
-        let inner = self
-            .maps
-            .get(maps::GENERATIONS)
-            .and_then(aya_obj::Map::inner)
-            .ok_or_else(|| lacks("the template of GENERATIONS"))?;
-        Ok((inner.value_size(), inner.map_flags()))
+    /// The shape of the arrays that a map of maps holds.
+    pub(super) fn inner(&self, name: &str) -> Result<MapInfo, Failure> {
+        let inner = self.maps.get(name).and_then(aya_obj::Map::inner);
+        let inner = inner.ok_or_else(|| lacks(&format!("the template of {name}")))?;
+        Ok(MapInfo {
+            map_type: inner.map_type(),
+            id: 0,
+            key_size: inner.key_size(),
+            value_size: inner.value_size(),
+            max_entries: inner.max_entries(),
+            flags: inner.map_flags(),
+        })
     }
 }
 
@@ -61,6 +63,8 @@ pub(super) fn lacks(what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use relay_abi::Image;
+    use relay_abi::list::Line;
+    use relay_abi::maps;
     use relay_abi::meta::Meta;
 
     use super::*;
@@ -73,6 +77,7 @@ mod tests {
         }
         assert_eq!(shapes.map(maps::FLOWS).unwrap().max_entries, 4096);
         assert_eq!(shapes.map(maps::META).unwrap().value_size as usize, size_of::<Meta>());
-        assert_eq!(shapes.image().unwrap().0 as usize, size_of::<Image>());
+        assert_eq!(shapes.inner(maps::GENERATIONS).unwrap().value_size as usize, size_of::<Image>());
+        assert_eq!(shapes.inner(maps::LISTS).unwrap().value_size as usize, size_of::<Line>());
     }
 }

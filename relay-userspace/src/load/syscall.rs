@@ -14,6 +14,7 @@ const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const PROG_LOAD: libc::c_long = 5;
+const MAP_DELETE_ELEM: libc::c_long = 3;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_TEST_RUN: libc::c_long = 10;
@@ -79,13 +80,13 @@ struct MapCreate {
     map_name: [u8; 16],
 }
 
-/// Makes an array of one element, like the template of a map of maps.
-pub(crate) fn create_array(name: &str, value_size: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Makes an array, like the template of a map of maps.
+pub(crate) fn create_array(name: &str, value_size: u32, entries: u32, flags: u32) -> io::Result<OwnedFd> {
     let mut attribute = MapCreate {
         map_type: MAP_TYPE_ARRAY,
         key_size: size_of::<u32>() as u32,
         value_size,
-        max_entries: 1,
+        max_entries: entries,
         map_flags: flags,
         ..MapCreate::default()
     };
@@ -106,9 +107,9 @@ struct MapElement {
     flags: u64,
 }
 
-/// Writes element 0 of an array in one call.
-pub(crate) fn write_element(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
-    let key = 0_u32;
+/// Writes an element of an array in one call. An element of a map of maps is written as a descriptor, and the call returns
+/// once no packet uses what was there before.
+pub(crate) fn write_element(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
     let mut attribute = MapElement {
         map_fd: raw(map),
         padding: 0,
@@ -118,6 +119,22 @@ pub(crate) fn write_element(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()>
     };
     // SAFETY: key and value outlive the call; the callers of this module pass values of the map's value size.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attribute) }.map(drop)
+}
+
+/// Takes an element out of a map of maps; that there is none is fine.
+pub(crate) fn delete_element(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+    let mut attribute = MapElement {
+        map_fd: raw(map),
+        padding: 0,
+        key: std::ptr::from_ref(&key).addr() as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the key outlives the call; the command reads no value.
+    match unsafe { bpf(MAP_DELETE_ELEM, &mut attribute) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Reads an element of an array in one call.

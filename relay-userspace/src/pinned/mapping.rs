@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::flow::FlowSet;
 use relay_abi::limit::PrefixSet;
+use relay_abi::list::Line;
 use relay_abi::service_state::ServiceState;
 
 use super::map::ReadOnlyMap;
@@ -28,7 +29,7 @@ macro_rules! shared {
     )*};
 }
 
-shared!(AtomicU64, ClientDetails, ClientSet, FlowSet, PrefixSet, ServiceState);
+shared!(AtomicU64, ClientDetails, ClientSet, FlowSet, Line, PrefixSet, ServiceState);
 
 /// A mapping of a whole array.
 #[derive(Debug)]

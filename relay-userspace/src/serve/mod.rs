@@ -30,6 +30,7 @@ use crate::compile::{self, Clock, Links, NextHops};
 use crate::config::valid::Config;
 use crate::events::{Drained, Journal, Ring};
 use crate::exit::Failure;
+use crate::lists::Lists;
 use crate::load::Program;
 use crate::lock::Lock;
 use crate::neighbours::{
@@ -90,6 +91,8 @@ struct Relay {
     /// When the next of it is over.
     next_end: Option<Instant>,
     saver: Saver,
+    /// Who is blocked, allowed and banned.
+    lists: Lists,
     clock: Clock,
     table_seed: u64,
     pins: Pins,

@@ -10,6 +10,7 @@ use crate::api::{Request, SCHEMA_VERSION, view};
 use crate::audit;
 use crate::config::valid::{Config, Ingress, Role};
 use crate::exit::{Exit, Failure};
+use crate::lists::Kind;
 use crate::timestamp::Timestamp;
 
 impl Relay {
@@ -93,13 +94,14 @@ impl Relay {
     fn show_bans(&self) -> Result<view::Bans, Failure> {
         ingress(&self.config)?;
         let now = Timestamp::now();
+        let hits = self.runtime_hits();
         let bans = self.actions.bans(now).map(|ban| view::Ban {
             address: ban.address,
             service: ban.service.clone(),
             cause: ban.cause.clone(),
             verified: ban.verified,
             count: ban.count,
-            hit_packets: None,
+            hit_packets: hits.get(&(ban.address.into(), Kind::Banned)).copied(),
             since: ban.since,
             expires: ban.expires,
         });

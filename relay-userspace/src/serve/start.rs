@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use relay_abi::{Image, limits, maps};
 
+use super::lists::Configured;
 use super::{Relay, plan};
 use crate::actions::{self, Saver};
 use crate::audit;
@@ -27,6 +28,8 @@ const FIRST_RESOLUTION: Duration = Duration::from_secs(3);
 impl Relay {
     /// Brings the data plane up, or takes over the one that is running; see [`crate::load`] for the order.
     pub(super) async fn start(config: Config, journal: Journal) -> Result<Self, Failure> {
+        // Before anything is changed: what runs goes on if a file is wrong.
+        let listed = Configured::read(&config)?;
         let clock = jiffies::clock().map_err(|error| Failure::io("find out the kernel's tick", &error))?;
         let mut netlink = Netlink::open().map_err(|error| Failure::io("open a netlink socket", &error))?;
         let facts = read_facts(&netlink).await?;
@@ -84,6 +87,7 @@ impl Relay {
             }
         }
         say_memory(&config, &pins)?;
+        let lists = listed.put_in_force(&mut maps, &pins, clock, &actions)?;
         let (mut program, served) = maps.load(&kind)?;
         program.attach(&pins, &wanted)?;
         program.pin(&pins)?;
@@ -98,6 +102,7 @@ impl Relay {
             actions,
             next_end: None,
             saver,
+            lists,
             clock,
             table_seed,
             pins,
