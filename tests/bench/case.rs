@@ -24,6 +24,12 @@ pub(crate) enum Subject {
     Ingress,
     /// An egress relay.
     Egress,
+    /// An ingress relay with limits, filters and a list of blocked clients, none of which bites.
+    Accounted,
+    /// The same, whose client table fresh sources have filled.
+    AccountedFlooded,
+    /// An ingress relay whose clients are all far over their limits.
+    Limited,
     /// The straightforward program to compare with.
     KernelLru,
     /// The same, whose tables fresh sources have filled.
@@ -66,7 +72,8 @@ struct Kind {
 }
 
 const FEW: &[Sources] = &[Sources::Number(1), Sources::Number(1 << 10)];
-const ALL: &[Sources] = &[
+/// From one source to ever-new ones.
+pub(crate) const ALL: &[Sources] = &[
     Sources::Number(1),
     Sources::Number(1 << 10),
     Sources::Number(1 << 16),
@@ -104,6 +111,23 @@ const KINDS: &[Kind] = &[
         sources: FEW,
     },
     Kind {
+        name: ACCOUNTED,
+        subject: |sources| match sources {
+            Sources::Number(_) => Subject::Accounted,
+            Sources::Fresh => Subject::AccountedFlooded,
+        },
+        packet: Packet::Forward,
+        reason: Reason::ForwardEncapsulated,
+        sources: ALL,
+    },
+    Kind {
+        name: "ingress_drop_limited",
+        subject: |_| Subject::Limited,
+        packet: Packet::Forward,
+        reason: Reason::LimitClientPackets,
+        sources: FEW,
+    },
+    Kind {
         name: KERNEL_LRU,
         subject: |sources| match sources {
             Sources::Number(_) => Subject::KernelLru,
@@ -115,6 +139,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// The name of what is compared.
+pub(crate) const ACCOUNTED: &str = "ingress_forward_accounted";
 /// The name of the program to compare with.
 pub(crate) const KERNEL_LRU: &str = "ingress_forward_kernel_lru";
 

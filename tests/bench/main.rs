@@ -8,19 +8,21 @@
 
 mod calibration;
 mod case;
+mod exact;
 mod report;
 mod sample;
 mod subject;
 
 use std::process::ExitCode;
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use relay_tests::drive::Stage;
 use relay_tests::drive::sources::NUMBERED;
 use relay_tests::drive::stage::{stay_on, this_cpu};
 
 use crate::calibration::Calibration;
-use crate::case::Sources;
+use crate::case::{Case, Sources};
 use crate::report::Line;
 use crate::sample::{Pair, Sampler};
 
@@ -36,24 +38,43 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let options = Options::parse()?;
-    let cases = case::cases(options.only.as_deref(), options.sources.as_deref());
-    if cases.is_empty() {
-        bail!("nothing to measure: the names are {}", case::names().join(", "));
+    let only = options.only.as_deref();
+    let cases = case::cases(only, options.sources.as_deref());
+    let exact = only.is_none_or(|only| only == exact::NAME);
+    if cases.is_empty() && !exact {
+        bail!("nothing to measure: the names are {}, {}", case::names().join(", "), exact::NAME);
     }
     let stage = Stage::build().context("cannot build the namespace to measure in")?;
-    stay_on(this_cpu()?)?;
-    let mut calibration = Calibration::start();
-    let mut sampler = Sampler::new(&stage, options.packets)?;
-    let mut results: Vec<Pair> = cases.iter().map(|_| Pair::default()).collect();
-    for _ in 0..options.repetitions {
-        for (case, pair) in cases.iter().zip(&mut results) {
-            sampler.sample(case, &mut calibration, pair)?;
-        }
+    if !cases.is_empty() {
+        measure(&stage, &cases, &options)?;
     }
-    let lines = cases.iter().zip(&results).map(|(case, pair)| Line::new(case, pair, &calibration));
-    let mut lines = lines.collect::<Result<Vec<_>>>()?;
-    report::compare(&mut lines);
-    report::print(&lines, options.json)
+    if exact {
+        let sources = options.sources.as_deref().unwrap_or(case::ALL);
+        exact::run(&stage, sources, options.repetitions, options.packets, options.json)?;
+    }
+    Ok(())
+}
+
+/// Runs on a thread of its own: it stays on one CPU.
+fn measure(stage: &Stage, cases: &[Case], options: &Options) -> Result<()> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            stay_on(this_cpu()?)?;
+            let mut calibration = Calibration::start();
+            let mut sampler = Sampler::new(stage, options.packets)?;
+            let mut results: Vec<Pair> = cases.iter().map(|_| Pair::default()).collect();
+            for _ in 0..options.repetitions {
+                for (case, pair) in cases.iter().zip(&mut results) {
+                    sampler.sample(case, &mut calibration, pair)?;
+                }
+            }
+            let lines = cases.iter().zip(&results).map(|(case, pair)| Line::new(case, pair, &calibration));
+            let mut lines = lines.collect::<Result<Vec<_>>>()?;
+            report::compare(&mut lines);
+            report::print(&lines, options.json)
+        });
+        thread.join().map_err(|_panic| anyhow!("the benchmark panicked"))?
+    })
 }
 
 struct Options {

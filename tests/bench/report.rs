@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::calibration::Calibration;
-use crate::case::{Case, KERNEL_LRU};
+use crate::case::{ACCOUNTED, Case, KERNEL_LRU};
 use crate::sample::{Pair, quartile};
 
 /// One line of the report.
@@ -64,7 +64,7 @@ impl Line {
 pub(crate) fn compare(lines: &mut [Line]) {
     let accounted: Vec<(Option<u32>, f64)> = lines
         .iter()
-        .filter(|line| line.name == "ingress_forward_accounted")
+        .filter(|line| line.name == ACCOUNTED)
         .map(|line| (line.sources, line.over_baseline_ns))
         .collect();
     for line in lines.iter_mut().filter(|line| line.name == KERNEL_LRU) {

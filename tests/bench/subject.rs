@@ -40,7 +40,8 @@ impl Subjects {
             Some(Loaded::KernelLru(lru)) => lru.program()?,
             None => anyhow::bail!("{} is not loaded", case.name),
         };
-        if self.warm.insert((case.subject, case.sources)) {
+        // Clients over their limits have to be so each time.
+        if self.warm.insert((case.subject, case.sources)) || case.subject == Subject::Limited {
             warm_up(case, driver, &program)?;
         }
         Ok(program)
@@ -59,6 +60,8 @@ impl Subjects {
 fn load(subject: Subject, stage: &Stage) -> Result<Loaded> {
     Ok(match subject {
         Subject::Ingress => Loaded::Relay(Relay::ingress(stage, "")?),
+        Subject::Accounted | Subject::AccountedFlooded => Loaded::Relay(Relay::ingress(stage, &wide())?),
+        Subject::Limited => Loaded::Relay(Relay::ingress(stage, NARROW)?),
         Subject::Egress => Loaded::Relay(Relay::egress(stage)?),
         Subject::KernelLru | Subject::KernelLruFlooded => {
             Loaded::KernelLru(KernelLru::load(stage, RATE, &unlisting(BLOCKED))?)
@@ -77,8 +80,18 @@ fn warm_up(case: &Case, driver: &mut Driver, program: &ProgramFd) -> Result<()> 
     driver.run(program, packet, order, packets).map(drop)
 }
 
-/// Packets a second that a client may send: so many that no limit bites.
-const RATE: u64 = 100_000_000;
+/// Limits of clients, so high that none bites.
+pub(crate) fn wide() -> String {
+    format!(
+        "[limits]\nclient_packets = {RATE}\nclient_bytes = {}\nclient_connections = {RATE}\n",
+        RATE * 1000
+    )
+}
+
+/// A limit that is used up by one packet, for a second.
+const NARROW: &str = "[limits]\nburst = \"20ms\"\nclient_packets = 1\n";
+/// Packets a second that a client may send: more than come.
+const RATE: u64 = 16_000_000;
 /// Prefixes on the list of blocked clients.
 const BLOCKED: usize = 1000;
 /// Fresh sources that fill every table: twice as many as it has places.

@@ -77,6 +77,11 @@ impl Driver {
         Ok([sink.attach(FAR, XdpMode::Driver)?, sink.attach(NEAR, XdpMode::Driver)?])
     }
 
+    /// Chooses other sources at random from now on.
+    pub(super) fn reseed(&mut self, seed: u32) {
+        self.random = seed | 1;
+    }
+
     /// A program to compare with.
     pub fn baseline(&mut self, baseline: Baseline) -> Result<ProgramFd> {
         fd(xdp(&mut self.object, baseline.program())?)

@@ -46,7 +46,7 @@ pub struct KernelLru {
 impl KernelLru {
     /// Loads it, with the services of an ingress relay, `rate` packets a second for each client, and blocked prefixes.
     pub fn load(stage: &Stage, rate: u64, blocked: &[Ipv4Net]) -> Result<Self> {
-        let image = compiled(stage, &ingress_config(""), 1)?;
+        let image = compiled(stage, &ingress_config(""))?;
         let mut object = load_object()?;
         xdp(&mut object, PROGRAM)?.load().with_context(|| format!("cannot load the program {PROGRAM}"))?;
         let mut lru = Self { object };

@@ -1,19 +1,24 @@
 //! Relays driven at the machine's full speed: packets made in the kernel by live-frame test runs, from as many sources as one
 //! likes, on any CPU. For benchmarks, and for tests of what shows only at speed.
 
+pub mod account;
 pub mod driver;
 pub mod kernel_lru;
 pub mod lists;
+mod mapping;
 pub mod packets;
 pub mod relay;
 pub mod sources;
 pub mod stage;
+pub mod two_cpus;
 
+pub use account::Account;
 pub use driver::Driver;
 pub use packets::Packet;
 pub use relay::Relay;
 pub use sources::Order;
 pub use stage::Stage;
+pub use two_cpus::TwoCpus;
 
 /// Where the VIP, the relays and the service's host are.
 pub mod addresses {

@@ -20,8 +20,6 @@ use super::stage::{NEAR, Stage};
 pub struct Relay {
     object: Ebpf,
     program: &'static str,
-    stage: Stage,
-    generation: u64,
 }
 
 /// Index of the UDP service at an ingress relay.
@@ -32,17 +30,17 @@ pub const TCP_SERVICE: u8 = 1;
 impl Relay {
     /// An ingress relay with a service over UDP and one over TCP. `policy` is added to the configuration.
     pub fn ingress(stage: &Stage, policy: &str) -> Result<Self> {
-        let image = compiled(stage, &ingress_config(policy), 1)?;
-        Self::load(stage, maps::PROGRAM_INGRESS, &image)
+        let image = compiled(stage, &ingress_config(policy))?;
+        Self::load(maps::PROGRAM_INGRESS, &image)
     }
 
     /// An egress relay of a service over UDP.
     pub fn egress(stage: &Stage) -> Result<Self> {
-        let image = compiled(stage, &egress_config(), 1)?;
-        Self::load(stage, maps::PROGRAM_EGRESS, &image)
+        let image = compiled(stage, &egress_config())?;
+        Self::load(maps::PROGRAM_EGRESS, &image)
     }
 
-    fn load(stage: &Stage, program: &'static str, image: &Image) -> Result<Self> {
+    fn load(program: &'static str, image: &Image) -> Result<Self> {
         let globals = &image.globals;
         let client_sets = globals.client_mask + 1;
         let mut object = EbpfLoader::new()
@@ -53,16 +51,9 @@ impl Relay {
             .load(OBJECT)
             .context("cannot load the maps of the relay")?;
         xdp(&mut object, program)?.load().with_context(|| format!("cannot load the program {program}"))?;
-        let mut relay = Self { object, program, stage: *stage, generation: 1 };
+        let mut relay = Self { object, program };
         relay.publish(image)?;
         Ok(relay)
-    }
-
-    /// Puts an ingress relay's other configuration in force; tables and counters stay.
-    pub fn reconfigure(&mut self, policy: &str) -> Result<()> {
-        self.generation += 1;
-        let image = compiled(&self.stage, &ingress_config(policy), self.generation)?;
-        self.publish(&image)
     }
 
     fn publish(&mut self, image: &Image) -> Result<()> {
@@ -99,7 +90,7 @@ impl Relay {
 }
 
 /// The image of a configuration, as the controller makes it once it knows links and next hops.
-pub(super) fn compiled(stage: &Stage, text: &str, generation: u64) -> Result<Box<Image>> {
+pub(super) fn compiled(stage: &Stage, text: &str) -> Result<Box<Image>> {
     let key = tempfile::NamedTempFile::new()?;
     std::fs::write(&key, "000102030405060708090a0b0c0d0e0f\n")?;
     let text = text.replace("KEY_FILE", &key.path().display().to_string());
@@ -118,7 +109,7 @@ pub(super) fn compiled(stage: &Stage, text: &str, generation: u64) -> Result<Box
     let hop =
         ResolvedHop { ifindex: stage.ifindex, destination_mac: stage.far_mac, source_mac: stage.near_mac };
     let hops: NextHops = [(PEER, hop), (BACKEND, hop)].into_iter().collect();
-    Ok(compile::compile(config, &links, &hops, TABLE_SEED, generation)?)
+    Ok(compile::compile(config, &links, &hops, TABLE_SEED, 1)?)
 }
 
 pub(super) fn ingress_config(policy: &str) -> String {
@@ -187,4 +178,4 @@ port = {UDP_PORT}
 const MMAPABLE: u32 = 1 << 10;
 
 /// Any: tables are the same in each run.
-const TABLE_SEED: u64 = 0x5eed_5eed_5eed_5eed;
+pub(super) const TABLE_SEED: u64 = 0x5eed_5eed_5eed_5eed;

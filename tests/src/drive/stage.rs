@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::fs;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -53,6 +54,11 @@ impl Stage {
 }
 
 const CPUS: &str = "2";
+
+/// Runs a test on a thread of its own, with which its stage ends.
+pub fn apart(test: fn() -> Result<()>) -> Result<()> {
+    thread::spawn(test).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 /// Keeps the calling thread on a CPU: test runs happen on the CPU that asks for them.
 pub fn stay_on(cpu: usize) -> Result<()> {
