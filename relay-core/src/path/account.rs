@@ -47,7 +47,10 @@ pub fn account<T: Apart>(tables: &T, key: u64, demand: u64, generation: u64) -> 
     if image.globals.generation != generation {
         return Judgement::AGAIN.0;
     }
-    let place = find_or_enter(tables, &image.globals, key);
+    let mut place = Demand(demand).place();
+    if place == 0 {
+        place = find_or_enter(tables, &image.globals, key);
+    }
     let judgement = charged(tables, image, key, place, demand);
     if judgement == Judgement::OPEN.0 {
         count(tables, &image.globals, key, place, demand);

@@ -13,14 +13,20 @@ use relay_abi::limit::{BYTE_SHIFT, Costs, DUE_SHIFT};
 
 use crate::Tables;
 
-/// What a packet asks of limits, in one word: bytes (bits 0-15), a new connection (16), exempt from limits of clients and prefixes (17).
+/// What a packet asks of limits, in one word: bytes (bits 0-15), a new connection (16), exempt from limits of clients and prefixes (17), the number of
+/// its client's place plus 1 (32-63), or 0 where that is not known.
 #[derive(Clone, Copy)]
 pub(super) struct Demand(pub(super) u64);
 
 impl Demand {
     #[inline(always)]
-    pub(super) const fn new(bytes: u16, connection: bool, exempt: bool) -> Self {
-        Self(bytes as u64 | (connection as u64) << 16 | (exempt as u64) << 17)
+    pub(super) const fn new(bytes: u16, connection: bool, exempt: bool, place: u32) -> Self {
+        Self(bytes as u64 | (connection as u64) << 16 | (exempt as u64) << 17 | (place as u64) << 32)
+    }
+
+    #[inline(always)]
+    pub(super) const fn place(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     #[inline(always)]
