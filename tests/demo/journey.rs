@@ -143,7 +143,16 @@ mod tests {
 
     fn tcp(source: u16, destination: u16, sequence: u32, flags: &str) -> Transport {
         let flags = flags.to_owned();
-        Transport::Tcp { source, destination, sequence, flags, mss: None, header: 20, payload: 0 }
+        Transport::Tcp {
+            source,
+            destination,
+            sequence,
+            acknowledgement: 0,
+            flags,
+            mss: None,
+            header: 20,
+            payload: 0,
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use relay_abi::bucket::{Bucket, TOKEN};
 use relay_abi::counters::Counters;
 use relay_abi::flow::FlowKey;
-use relay_abi::limits::ICMP_BUCKETS;
+use relay_abi::limits::{CHALLENGE_BUCKET, ICMP_BUCKETS};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::{Ipv4, Mac, Verdict, maps};
 use relay_core::Outcome;
@@ -126,8 +126,10 @@ pub fn spilled_words(case: &Case, relay: &Relay, jiffies: u64) -> Result<Vec<(Fl
 pub fn buckets(relay: &Relay, jiffies: u64) -> Vec<(u32, Bucket)> {
     let bucket = |tokens: u64| Bucket { refilled: jiffies, tokens: tokens * TOKEN };
     let own = relay.with.relay_tokens.map(|tokens| (0, bucket(tokens)));
+    let challenges = relay.with.challenge_tokens.map(|tokens| (CHALLENGE_BUCKET, bucket(tokens)));
     let prefixes = relay.with.prefix_tokens.into_iter();
     own.into_iter()
+        .chain(challenges)
         .chain(prefixes.flat_map(|tokens| (1..ICMP_BUCKETS).map(move |index| (index, bucket(tokens)))))
         .collect()
 }

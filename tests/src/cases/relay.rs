@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use relay_abi::{Image, Ipv4, maps};
 use relay_userspace::compile::{Clock, Link, Links, NextHops, ResolvedHop, compile};
-use relay_userspace::config::valid::{Config, Role};
+use relay_userspace::config::policy::Proof;
+use relay_userspace::config::valid::{Config, Protocol, Role};
 use relay_userspace::config::{Secrets, examine_bytes};
 use serde::Deserialize;
 
@@ -53,6 +54,13 @@ pub struct With {
     /// Whole tokens left in the bucket of the relay, and in those of all prefixes.
     pub relay_tokens: Option<u64>,
     pub prefix_tokens: Option<u64>,
+    /// When SYNs to every TCP service are challenged: `always`, or the SYNs a second above which they are.
+    pub proof: Option<String>,
+    /// Challenges a second and CPU, and whole tokens left in their bucket.
+    pub challenge_rate: Option<u32>,
+    pub challenge_tokens: Option<u64>,
+    /// How long an epoch of proofs lasts; without it, epoch 0 lasts for ever, so that its numbers can be written down.
+    pub epoch_seconds: Option<u32>,
     /// Entries of each flow set that another CPU is just replacing.
     pub busy_entries: usize,
     /// The driver left no room in front of the frame. Host only.
@@ -94,7 +102,7 @@ pub struct Relay {
 impl Relay {
     /// The relay named `name`, changed.
     pub fn new(name: &str, with: &With, machine: Machine) -> Result<Self> {
-        let config = changed(base(name)?, with);
+        let config = changed(base(name)?, with)?;
         let mut image =
             compile(&config, &links(&config, with, machine), &hops(&config, with, machine)?, FLOW_SEED, 1)
                 .map_err(|error| anyhow!("compile the relay {name}: {error}"))?;
@@ -107,6 +115,8 @@ impl Relay {
         if with.no_reach {
             image.backends.iter_mut().for_each(|backend| backend.peer_count = 0);
         }
+        image.globals.epoch_jiffies =
+            with.epoch_seconds.map_or(u64::MAX, |seconds| u64::from(seconds * machine.jiffies_per_second));
         let image = (!with.unconfigured).then_some(image);
         Ok(Self { config, image, with: with.clone(), machine })
     }
@@ -162,7 +172,7 @@ fn read(name: &str) -> Result<Config> {
     report.config().cloned().with_context(|| format!("{} is not valid: {report:?}", path.display()))
 }
 
-fn changed(mut config: Config, with: &With) -> Config {
+fn changed(mut config: Config, with: &With) -> Result<Config> {
     let tunnel = &mut config.tunnel;
     tunnel.mtu = with.mtu.or(tunnel.mtu);
     tunnel.dscp = with.dscp.unwrap_or(tunnel.dscp);
@@ -173,7 +183,22 @@ fn changed(mut config: Config, with: &With) -> Config {
         egress.flows.entries = with.flow_entries.unwrap_or(FLOW_ENTRIES);
         egress.flows.idle_timeout = Duration::from_secs(300);
     }
-    config
+    if let Role::Ingress(ingress) = &mut config.role {
+        let clients = &mut ingress.clients;
+        clients.challenge_rate = with.challenge_rate.unwrap_or(clients.challenge_rate);
+        let proof = with.proof.as_deref().map(proof).transpose()?.unwrap_or_default();
+        for service in ingress.services.iter_mut().filter(|service| service.protocol == Protocol::Tcp) {
+            service.policy.proof = proof;
+        }
+    }
+    Ok(config)
+}
+
+fn proof(text: &str) -> Result<Proof> {
+    match text {
+        "always" => Ok(Proof::Always),
+        number => Ok(Proof::Above(number.parse().with_context(|| format!("read proof = \"{text}\""))?)),
+    }
 }
 
 fn links(config: &Config, with: &With, machine: Machine) -> Links {

@@ -5,10 +5,13 @@ use aya::Ebpf;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use bytemuck::Zeroable as _;
 use relay_abi::bucket::Bucket;
+use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::counters::Counters;
 use relay_abi::flow::FlowKey;
+use relay_abi::limit::PrefixSet;
 use relay_abi::limits::BUCKETS;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
+use relay_abi::service_state::ServiceState;
 use relay_abi::{Image, maps as names};
 
 use crate::cases::flow::Words;
@@ -80,6 +83,25 @@ impl Maps<'_> {
     pub(super) fn flows(&mut self) -> Result<Vec<Words>> {
         let flows: Array<_, Words> = self.open(names::FLOWS)?.try_into().context("open FLOWS")?;
         (0..flows.len()).map(|index| flows.get(&index, 0).context("read FLOWS")).collect()
+    }
+
+    /// Forgets all clients, and what was counted of services for more than this CPU.
+    pub(super) fn clear_clients(&mut self) -> Result<()> {
+        self.clear::<ClientSet, { size_of::<ClientSet>() / 8 }>(names::CLIENTS)?;
+        self.clear::<ClientDetails, { size_of::<ClientDetails>() / 8 }>(names::CLIENT_DETAILS)?;
+        self.clear::<PrefixSet, { size_of::<PrefixSet>() / 8 }>(names::PREFIXES)?;
+        self.clear::<ServiceState, { size_of::<ServiceState>() / 8 }>(names::SERVICE_STATES)
+    }
+
+    /// Fills an array of values that are made of `WORDS` words with zeroes.
+    fn clear<V, const WORDS: usize>(&mut self, name: &str) -> Result<()> {
+        const { assert!(size_of::<V>() == 8 * WORDS) };
+        let mut array: Array<_, [u64; WORDS]> =
+            self.open(name)?.try_into().with_context(|| format!("open {name}"))?;
+        let all = 0..array.len();
+        all.into_iter()
+            .try_for_each(|index| array.set(index, [0; WORDS], 0))
+            .with_context(|| format!("empty {name}"))
     }
 
     pub(super) fn set_spilled(&mut self, flows: &[(FlowKey, u64)]) -> Result<()> {

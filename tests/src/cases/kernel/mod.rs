@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use relay_abi::limits::FLOW_WAYS;
+use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 use relay_abi::neighbour::NeighbourKey;
 use relay_abi::{Verdict, maps as names};
 use relay_userspace::load::OBJECT;
@@ -50,7 +50,7 @@ impl Kernel {
             tunnel: network::index(world::TUNNEL)?,
             jiffies_per_second,
         };
-        let mut ebpf = load()?;
+        let mut ebpf = load(machine)?;
         for device in [world::EDGE, world::TUNNEL] {
             // Nothing is sent here; but only a device that runs a program can be named as the one a packet came in on.
             program(&mut ebpf, names::PROGRAM_INGRESS)?
@@ -59,7 +59,7 @@ impl Kernel {
         }
         let misses = ebpf.take_map(names::NEIGHBOUR_MISSES).context("the object lacks NEIGHBOUR_MISSES")?;
         let misses = RingBuf::try_from(misses).context("open NEIGHBOUR_MISSES")?;
-        let mut kernel = Self { machine, ebpf, blank: load()?, misses, clock: (0, Instant::now()) };
+        let mut kernel = Self { machine, ebpf, blank: load(machine)?, misses, clock: (0, Instant::now()) };
         kernel.set_clock()?;
         Ok(kernel)
     }
@@ -113,6 +113,7 @@ impl Runner for Kernel {
         let now = self.now();
         let mut maps = Maps(&mut self.ebpf);
         maps.publish(relay)?;
+        maps.clear_clients()?;
         maps.set_flows(&host::flow_words(case, relay, now)?)?;
         maps.set_spilled(&host::spilled_words(case, relay, now)?)?;
         maps.set_neighbours(&host::last_known(case, relay)?)?;
@@ -163,10 +164,18 @@ impl Runner for Kernel {
     }
 }
 
-fn load() -> Result<Ebpf> {
-    let sets = FLOW_ENTRIES / FLOW_WAYS as u32;
-    let mut ebpf =
-        EbpfLoader::new().map_max_entries(names::FLOWS, sets).load(OBJECT).context("load the BPF object")?;
+/// The object, with tables of the sizes that the relays of the cases have.
+fn load(machine: Machine) -> Result<Ebpf> {
+    let relay = Relay::new("ingress", &With::default(), machine)?;
+    let globals = relay.image.context("a plain relay has an image")?.globals;
+    let client_sets = globals.client_mask + 1;
+    let mut ebpf = EbpfLoader::new()
+        .map_max_entries(names::FLOWS, FLOW_ENTRIES / FLOW_WAYS as u32)
+        .map_max_entries(names::CLIENTS, client_sets)
+        .map_max_entries(names::CLIENT_DETAILS, client_sets * CLIENT_WAYS as u32)
+        .map_max_entries(names::PREFIXES, globals.prefix_mask + 1)
+        .load(OBJECT)
+        .context("load the BPF object")?;
     for name in [names::PROGRAM_INGRESS, names::PROGRAM_EGRESS] {
         program(&mut ebpf, name)?.load().with_context(|| format!("load the program {name}"))?;
     }
