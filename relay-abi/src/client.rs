@@ -219,7 +219,7 @@ mod tests {
     fn counts_are_carried_long_before_they_run_over() {
         let many = count(200) * ((1 << 27) - 1);
         assert_eq!((packets(many), many & CARRY), ((1 << 27) - 1, 0));
-        assert!(count(40) * (1 << 27) & CARRY != 0);
+        assert!((count(40) * (1 << 27)) & CARRY != 0);
         assert_eq!(bytes(count(u16::MAX) * 1000), 65_535_000);
         let bytes_first = count(65_535) * 600_000;
         assert!(bytes_first & CARRY != 0 && packets(bytes_first) == 600_000);

@@ -4,15 +4,16 @@ use relay_abi::client;
 use relay_abi::endpoint::Kind;
 use relay_abi::image::{Peer, Service, option, translate};
 use relay_abi::limits::SERVICES;
-use relay_abi::{Be16, Image, Ipv4, Reason, Tally};
+use relay_abi::{Be16, Image, Ipv4, Reason};
 
 use super::admit::{Gate, unnamed};
 use super::client as clients;
 use super::decapsulate::{INNER_PAYLOAD, decapsulate, deliver, holds_icmp, tunnelled};
 use super::encapsulate::{self, encapsulate};
 use super::icmp_error::{IcmpError, answer};
+use super::ingress_error::{error_back, error_forward, error_to_service};
 use super::parse::{PAYLOAD, Packet, parse};
-use super::quote::{End, Quote, extended, message, quote};
+use super::quote::message;
 use super::translate::translated;
 use super::transport::{Transport, ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, pick, proof, route, validate};
@@ -91,7 +92,7 @@ fn to_service<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, inde
 
 /// Takes back that an admitted packet is forwarded, where it is not.
 #[inline(always)]
-fn forwarded<F: Frame, T: Apart>(frame: &F, tables: &T, index: u16, outcome: Outcome) -> Outcome {
+pub(super) fn forwarded<F: Frame, T: Apart>(frame: &F, tables: &T, index: u16, outcome: Outcome) -> Outcome {
     if outcome.code() != Reason::ForwardEncapsulated as u8 {
         tables.not_forwarded(frame, index, outcome.answered());
     }
@@ -158,63 +159,6 @@ fn other<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &
     })
 }
 
-/// An ICMP error to a VIP. Where it is about a packet of a service, it goes to the backend that sent the packet: the hash is that of the
-/// quoted flow (RFC 7690).
-#[inline(always)]
-fn error_forward<F: Frame>(frame: &F, image: &Image, packet: &Packet) -> Way {
-    let ip = &packet.ip;
-    validate::header(frame, packet)?;
-    let quote: Quote = match quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?) {
-        Err(Reason::IcmpQuoteInvalid) => return Err(Reason::IcmpToKernel),
-        quote => quote?,
-    };
-    let found = endpoint::port(image, quote.ip.source(), quote.ports.source(), quote.ip.protocol());
-    if found.kind != Kind::SERVICE || quote.ip.source() != ip.destination() {
-        return Err(Reason::IcmpToKernel);
-    }
-    from_client(frame, image, packet)?;
-    Ok(Outcome::as_error_to(found.index))
-}
-
-/// An ICMP error about a packet of the service with an index: first whether it may go on, then where it goes.
-#[inline(always)]
-fn error_to_service<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, index: u16) -> Outcome {
-    if let Gate::Closed(outcome) = Gate::of(tables.judge_error(frame, index, image.globals.generation)) {
-        return outcome;
-    }
-    let outcome = apart(frame, tables, image, |frame, tables, image, packet| {
-        relay_error(frame, tables, image, packet, service(image, index)?)
-    });
-    forwarded(frame, tables, index, outcome)
-}
-
-/// Sends an admitted ICMP error about a packet of a service to the backend that sent it.
-#[inline(always)]
-fn relay_error<F: Frame, T: Apart>(
-    frame: &mut F,
-    tables: &T,
-    image: &Image,
-    packet: &Packet,
-    service: &Service,
-) -> Way {
-    let ip = &packet.ip;
-    let frame_length = frame.length();
-    let quote: Quote = quote(frame, PAYLOAD, ip, message(frame, PAYLOAD)?)?;
-    // No ICMP error about an ICMP error (RFC 1122 section 3.2.2).
-    if ip.ttl() <= 1 {
-        return Err(Reason::TtlExpired);
-    }
-    let picked = pick_path(image, service, quote.ip.destination(), quote.ports.swapped())?;
-    if ip.total_length() > encapsulate::mtu(&image.globals) {
-        return Err(Reason::TooBig);
-    }
-    let inner = ip.forwarded(ip.tos(), ip.source(), picked.address);
-    let payload = quote.translated(End::Source, picked.address, picked.port);
-    tables.tally(Tally::IcmpRelayed);
-    let reason = Reason::ForwardEncapsulated;
-    encapsulate(frame, tables, &image.globals, picked.peer, packet, frame_length, &inner, &payload, reason)
-}
-
 /// A packet out of the tunnel: an answer of the service, to its client, and on its account.
 #[inline(always)]
 fn answer_to_client<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image) -> Outcome {
@@ -268,45 +212,18 @@ fn proves_client(service: &Service, transport: &Transport) -> bool {
     }
 }
 
-/// An ICMP error out of the tunnel, about a client's packet: it seems to come from the VIP, whoever sent it, and quotes what the
-/// client sent (RFC 5508 REQ-5).
-#[inline(always)]
-fn error_back<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &Packet) -> Way {
-    let inner = &decapsulate(frame, image, packet)?;
-    let ip = &inner.ip;
-    let message = message(frame, INNER_PAYLOAD)?;
-    if !message.relayed() {
-        return Err(Reason::InnerProtocol);
-    }
-    let quote: Quote = quote(frame, INNER_PAYLOAD, ip, message)?;
-    if extended(frame, INNER_PAYLOAD)? {
-        return Err(Reason::IcmpQuoteInvalid);
-    }
-    let (vip, port) = public(image, quote.ip.destination(), quote.ports.destination(), quote.ip.protocol())
-        .ok_or(Reason::IcmpQuoteUnknown)?;
-    if quote.ip.source() != ip.destination() {
-        return Err(Reason::IcmpQuoteUnknown);
-    }
-    to_client(image, ip)?;
-    let new = ip.forwarded(inner.tos, vip, ip.destination());
-    let payload = quote.translated(End::Destination, vip, port);
-    let (ifindex, stations) = route::to_client(tables, &new)?;
-    tables.tally(Tally::IcmpRelayed);
-    deliver(frame, tables, &stations, ifindex, packet, inner, &new, &payload, Reason::ReturnDelivered)
-}
-
 /// Where a client's packet goes.
-struct Picked<'image> {
+pub(super) struct Picked<'image> {
     /// Its new destination; with `translate = "none"` the VIP it has.
-    address: Ipv4,
+    pub(super) address: Ipv4,
     /// Its new port; zero to keep it.
-    port: Be16,
+    pub(super) port: Be16,
     /// The egress relay it goes through.
-    peer: &'image Peer,
+    pub(super) peer: &'image Peer,
 }
 
 #[inline(always)]
-fn pick_path<'image>(
+pub(super) fn pick_path<'image>(
     image: &'image Image,
     service: &Service,
     client: Ipv4,
@@ -335,7 +252,7 @@ pub(super) fn from_client<F: Frame>(frame: &F, image: &Image, packet: &Packet) -
 
 /// Checks that the packet can go to a client (BCP 38: a hacked service must not reach the relays).
 #[inline(always)]
-fn to_client(image: &Image, ip: &Header) -> Result<(), Reason> {
+pub(super) fn to_client(image: &Image, ip: &Header) -> Result<(), Reason> {
     if martian(ip.destination()) || endpoint::ours(image, ip.destination()) {
         return Err(Reason::InnerDestination);
     }
@@ -344,7 +261,7 @@ fn to_client(image: &Image, ip: &Header) -> Result<(), Reason> {
 
 /// The VIP and port that clients know a backend endpoint by; with `translate = "none"` what it has already.
 #[inline(always)]
-fn public(image: &Image, address: Ipv4, port: Be16, protocol: Protocol) -> Option<(Ipv4, Be16)> {
+pub(super) fn public(image: &Image, address: Ipv4, port: Be16, protocol: Protocol) -> Option<(Ipv4, Be16)> {
     let found = endpoint::port(image, address, port, protocol);
     if found.kind != Kind::BACKEND && found.kind != Kind::SERVICE {
         return None;

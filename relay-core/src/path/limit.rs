@@ -136,7 +136,7 @@ pub(super) fn charge<T: Tables>(
     demand: Demand,
 ) {
     advance(tables, packets, larger(costs.packet, fair.0));
-    advance(tables, bytes, larger(costs.byte, fair.1) * demand.bytes() as u64 >> BYTE_SHIFT);
+    advance(tables, bytes, (larger(costs.byte, fair.1) * demand.bytes() as u64) >> BYTE_SHIFT);
     if demand.connection() {
         advance(tables, connections, costs.connection);
     }
