@@ -26,6 +26,12 @@ impl Who {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
         Self { uid, user, sudo_user }
     }
+
+    /// The relay itself, for what it does on its own.
+    #[must_use]
+    pub fn relay() -> Self {
+        Self { uid: Uid::effective().as_raw(), user: Some("xdp-relay".to_owned()), sudo_user: None }
+    }
 }
 
 /// Who is behind sudo, as the environment of this process says.

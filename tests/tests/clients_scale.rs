@@ -12,12 +12,13 @@ use relay_abi::client::{
     ClientDetails, ClientSet, DETAILED, DropClass, VERIFIED, count, key, place, set, state,
 };
 use relay_abi::image::Service;
-use relay_abi::limits::CLIENT_WAYS;
+use relay_abi::limit::DUE_SHIFT;
+use relay_abi::limits::{CLIENT_WAYS, SERVICES};
 use relay_abi::meta::ROLE_INGRESS;
 use relay_abi::{Be16, Image, Ipv4, maps};
 use relay_tests::relay::binary;
 use relay_tests::{privileged, process};
-use relay_userspace::clients::{Clients, Filter, Sort};
+use relay_userspace::clients::{Clients, Demand, Filter, Measured, Meter, Sort, Unit};
 use relay_userspace::command::clients::lines;
 use relay_userspace::load::{Kind, Maps};
 use relay_userspace::pinned::{Mapping, Node};
@@ -70,6 +71,8 @@ fn with_tables(pins: &Pins) -> Result<()> {
     let sums = timed("add up all clients", aim, || clients.table().sums())?;
     ensure!(sums.of(0).packets + sums.of(1).packets == filled.packets, "{:?} {:?}", sums.of(0), sums.of(1));
 
+    measure(&clients)?;
+
     let mut to = Counter::default();
     let before = own_memory()?;
     timed("export as JSON lines", Duration::from_secs(5), || lines(&clients, &everybody, &mut to))??;
@@ -78,6 +81,29 @@ fn with_tables(pins: &Pins) -> Result<()> {
     ensure!(to.lines == filled.placed, "{} lines for {} clients", to.lines, filled.placed);
     ensure!(grown < 4096, "memory grew by {grown} KiB");
     commands(&node, &largest, filled.placed)
+}
+
+/// What the controller does ten times a second while a service is asked for more than it can take.
+fn measure(clients: &Clients) -> Result<()> {
+    let services = [Some(Measured { unit: Unit::Packets, burst: 50 << DUE_SHIFT }); SERVICES];
+    let (mut meter, mut demand) = (Meter::default(), Demand::default());
+    let mut sent = 0;
+    let aim = Duration::from_millis(100);
+    for look in ["first", "second"] {
+        timed(&format!("{look} look at what each client sent"), aim, || {
+            let jiffies = clients.moment().jiffies;
+            meter.look(&clients.table(), &services, jiffies, |client| {
+                sent += 1;
+                demand.add(client.forwarded + client.dropped);
+            });
+        })?;
+    }
+    ensure!(sent == 0, "{sent} clients sent something");
+    timed("work out a fair share of a million clients", aim, || {
+        (0..u64::from(CLIENTS)).for_each(|number| demand.add(1 + number % 1000));
+        demand.level(1e8)
+    })?;
+    Ok(())
 }
 
 /// What the commands print of the same table.

@@ -58,6 +58,11 @@ impl Actions {
         self.bans.values().filter(move |ban| ban.holds(now))
     }
 
+    /// The bans that are over and whose end was not yet taken notice of.
+    pub fn ending(&self, now: Timestamp) -> impl Iterator<Item = &Ban> {
+        self.bans.values().filter(move |ban| !ban.ended && !ban.holds(now))
+    }
+
     /// The changed limits, by service.
     pub fn overrides(&self) -> impl Iterator<Item = &Override> {
         self.overrides.values()

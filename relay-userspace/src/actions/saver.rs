@@ -48,6 +48,11 @@ impl Saver {
         self.send(Job { actions: Some(actions.clone()), ..Job::default() });
     }
 
+    /// Writes down what the relay did by itself.
+    pub fn note(&self, record: audit::Record) {
+        self.send(Job { record: Some(record), ..Job::default() });
+    }
+
     /// Writes what an order came to, and then answers who gave it. Without `actions` nothing has changed.
     pub fn conclude(
         &self,

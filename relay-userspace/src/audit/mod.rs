@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::actions::{Done, Order, What};
+use crate::actions::{Ban, Cause, Done, Order, What};
 use crate::exit::Failure;
 use crate::timestamp::Timestamp;
 use crate::who::Who;
@@ -31,10 +31,22 @@ pub struct Record {
     for_seconds: Option<u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     limits: BTreeMap<String, serde_json::Value>,
+    /// Of a ban: what the client did, and which ban of it this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ban: Option<Offender>,
     reason: Option<String>,
     result: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+}
+
+/// Why a client was banned, in numbers.
+#[derive(Clone, Debug, Serialize)]
+struct Offender {
+    service: String,
+    cause: Cause,
+    verified: bool,
+    count: u32,
 }
 
 impl Record {
@@ -59,8 +71,52 @@ impl Record {
             target: order.what.target(),
             for_seconds: order.what.lasts().map(|lasts| lasts.as_secs()),
             limits,
+            ban: None,
             reason: order.reason.clone(),
             result: String::new(),
+            message: None,
+        }
+    }
+
+    /// A client that the relay has banned by itself.
+    #[must_use]
+    pub fn banned(node: &str, ban: &Ban) -> Self {
+        let Cause { limit, measured_per_second, limit_per_second, over_milliseconds } = &ban.cause;
+        let reason = format!(
+            "{limit} of {}: {measured_per_second} a second for {:.1} s where {limit_per_second} are allowed",
+            ban.service,
+            *over_milliseconds as f64 / 1000.0,
+        );
+        Self { reason: Some(reason), ..Self::of_ban(node, ban, "ban.add", "added") }
+    }
+
+    /// A client whose ban has lasted as long as it was to.
+    #[must_use]
+    pub fn unbanned(node: &str, ban: &Ban) -> Self {
+        Self {
+            reason: Some("it has lasted as long as it was to".to_owned()),
+            ..Self::of_ban(node, ban, "ban.end", "ended")
+        }
+    }
+
+    fn of_ban(node: &str, ban: &Ban, action: &'static str, result: &str) -> Self {
+        let lasts = ban.expires.0.duration_since(ban.since.0).unwrap_or_default();
+        Self {
+            time: Timestamp::now(),
+            node: node.to_owned(),
+            who: Who::relay(),
+            action,
+            target: ban.address.to_string(),
+            for_seconds: Some(lasts.as_secs()),
+            limits: BTreeMap::new(),
+            ban: Some(Offender {
+                service: ban.service.clone(),
+                cause: ban.cause.clone(),
+                verified: ban.verified,
+                count: ban.count,
+            }),
+            reason: None,
+            result: result.to_owned(),
             message: None,
         }
     }

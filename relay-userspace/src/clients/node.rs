@@ -5,10 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use relay_abi::client::{ClientDetails, ClientSet};
+use relay_abi::image::option;
 use relay_abi::limit::{Prefix, PrefixSet};
 use relay_abi::{Image, maps};
 use serde::Serialize;
 
+use super::fair::level_of;
+use super::meter::Unit;
 use super::quota::Quota;
 use super::services::Services;
 use super::table::{Entry, Table};
@@ -96,19 +99,26 @@ impl Clients {
     /// The limits of the clients of a service.
     #[must_use]
     pub fn quota(&self, service: u8, moment: Moment) -> Option<Quota> {
-        let cost = self.fair_costs.values().get(usize::from(service)).map_or(0, |cost| cost.load(Relaxed));
-        Some(Quota::of(self.services.get(service)?, cost, moment))
+        Some(Quota::of(self.services.get(service)?, self.fair_cost(service), moment))
+    }
+
+    /// What each client of a service may send a second while its clients ask for more than it can take; `None` at peace.
+    #[must_use]
+    pub fn fair_share(&self, service: u8) -> Option<(Unit, f64)> {
+        let in_bytes = self.services.get(service)?.options & option::FAIR_BYTES != 0;
+        let unit = if in_bytes { Unit::Bytes } else { Unit::Packets };
+        level_of(self.fair_cost(service), unit, self.hz).map(|level| (unit, level))
+    }
+
+    fn fair_cost(&self, service: u8) -> u64 {
+        self.fair_costs.values().get(usize::from(service)).map_or(0, |cost| cost.load(Relaxed))
     }
 }
 
 impl Node {
     /// What a service counted, over all CPUs.
     pub fn service_totals(&self, service: u8) -> Result<ServiceTotals, Failure> {
-        let mut sum = ServiceTotals::default();
-        for cpu in self.map(maps::SERVICE_COUNTERS)?.read_per_cpu::<ServiceTotals>(service.into())? {
-            sum += cpu;
-        }
-        Ok(sum)
+        ServiceTotals::read(&self.map(maps::SERVICE_COUNTERS)?, service)
     }
 
     /// Counts the clients and prefixes that have a place.

@@ -111,12 +111,37 @@ impl<'map> Table<'map> {
         })
     }
 
+    /// The clients of which something was dropped in this tick (modulo 2^32) or later.
+    pub fn dropped_since(&self, tick: u32) -> impl Iterator<Item = Entry> + use<'map> {
+        let places = self.sets.iter().flat_map(|set| &set.0).zip(self.details);
+        (0..).zip(places).filter_map(move |(place, (client, details))| {
+            let state = client.state.load(Relaxed);
+            if !holds_client(state) || state & DETAILED == 0 {
+                return None;
+            }
+            let dropped = (details.seen.load(Relaxed) >> 32) as u32;
+            let recent = dropped != 0 && dropped.wrapping_sub(tick).cast_signed() >= 0;
+            recent.then(|| read(place, client, details)).flatten()
+        })
+    }
+
     /// The places that are in use, with their state words: for walks that look at little of each.
     pub(super) fn used(&self) -> impl Iterator<Item = (u64, &'map Client, &'map ClientDetails)> + use<'map> {
         let places = self.sets.iter().flat_map(|set| &set.0).zip(self.details);
         places.filter_map(|(client, details)| {
             let state = client.state.load(Relaxed);
             holds_client(state).then_some((state, client, details))
+        })
+    }
+
+    /// Every place with its state word, zero where there is no client.
+    pub(super) fn places_and_states(
+        &self,
+    ) -> impl Iterator<Item = (u64, &'map Client, &'map ClientDetails)> + use<'map> {
+        let places = self.sets.iter().flat_map(|set| &set.0).zip(self.details);
+        places.map(|(client, details)| {
+            let state = client.state.load(Relaxed);
+            (if holds_client(state) { state } else { 0 }, client, details)
         })
     }
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use super::counts::Counts;
 use super::table::Table;
+use crate::exit::Failure;
+use crate::pinned::ReadOnlyMap;
 
 /// The counters of a service, over all CPUs. Laid out as [`ServiceCounters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable, Serialize)]
@@ -44,6 +46,17 @@ const _: () = {
     assert!(offset_of!(ServiceTotals, evicted) == offset_of!(ServiceCounters, evicted));
     assert!(offset_of!(ServiceTotals, gone) == offset_of!(ServiceCounters, gone));
 };
+
+impl ServiceTotals {
+    /// Reads what a service counted, from the map `SERVICE_COUNTERS`.
+    pub fn read(map: &ReadOnlyMap, service: u8) -> Result<Self, Failure> {
+        let mut sum = Self::default();
+        for cpu in map.read_per_cpu::<Self>(service.into())? {
+            sum += cpu;
+        }
+        Ok(sum)
+    }
+}
 
 impl AddAssign for ServiceTotals {
     fn add_assign(&mut self, other: Self) {

@@ -56,6 +56,17 @@ pub(super) fn services(config: &Config, ingress: &Ingress, hz: u32, rows: &mut R
     }
 }
 
+/// The service of each row that [`services`] makes, in the order of the rows.
+pub fn service_rows(ingress: &Ingress) -> impl Iterator<Item = &IngressService> {
+    ingress.services.iter().flat_map(|service| {
+        let rows = match &service.way {
+            IngressWay::Translate { .. } => 1,
+            IngressWay::Keep { vips, .. } => vips.len(),
+        };
+        std::iter::repeat_n(service, rows)
+    })
+}
+
 /// The endpoints clients send to.
 fn public(service: &IngressService, vip: Ipv4Addr, index: u16, rows: &mut Rows) {
     rows.endpoints.add(vip, number(service.port), wire(service.protocol), Kind::SERVICE, index);

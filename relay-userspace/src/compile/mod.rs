@@ -22,7 +22,9 @@ mod tables;
 
 pub use error::{Error, What};
 pub use globals::tick_shift;
+pub use ingress::service_rows;
 pub use inputs::{Clock, Link, Links, NextHops, ResolvedHop};
+pub use policy::due_units;
 pub use tables::{Memory, client_sets, flow_sets, prefix_sets, table_memory};
 
 use relay_abi::Image;

@@ -93,7 +93,8 @@ fn options(policy: &Policy) -> u8 {
 }
 
 /// A time in the units of due times.
-fn due_units(time: std::time::Duration, hz: u32) -> u64 {
+#[must_use]
+pub fn due_units(time: std::time::Duration, hz: u32) -> u64 {
     let units = ((time.as_nanos() * u128::from(hz)) << DUE_SHIFT) / 1_000_000_000;
     u64::try_from(units).unwrap_or(u64::MAX)
 }

@@ -50,6 +50,22 @@ fn an_ingress_relay_finds_its_services_and_backends() {
 }
 
 #[test]
+fn the_service_of_each_row_is_known() {
+    let config = sample::ingress();
+    let image = compiled(&config);
+    let Role::Ingress(ingress) = &config.role else { panic!("no ingress relay") };
+    let rows: Vec<(u8, u16)> = service_rows(ingress)
+        .map(|service| (rows::wire(service.protocol), rows::number(service.port)))
+        .collect();
+    let used = image.services.iter().filter(|service| service.vip != Ipv4::ZERO);
+    assert_eq!(
+        rows,
+        used.map(|service| (service.protocol, service.port.value())).collect::<Vec<(u8, u16)>>()
+    );
+    assert_eq!(rows.len(), 3);
+}
+
+#[test]
 fn an_ingress_relay_has_the_policies_of_its_services() {
     let mut config = sample::ingress();
     if let Role::Ingress(ingress) = &mut config.role {

@@ -3,6 +3,7 @@
 //! Every change, whatever it was, ends in the same round: routes, next hops, image, and a new generation when the image
 //! would do anything else to a packet than the one in force.
 
+mod bans;
 mod client_neighbours;
 mod debounce;
 mod lists;
@@ -10,6 +11,7 @@ mod plan;
 mod requests;
 mod signals;
 mod start;
+mod watch;
 
 use std::future::pending;
 use std::net::Ipv4Addr;
@@ -43,6 +45,7 @@ use crate::publish::Publisher;
 use crate::timestamp::Timestamp;
 use debounce::Debounce;
 use signals::Signals;
+use watch::{Offenders, Watch};
 
 /// How often everything is read anew, in case an event was missed.
 const REREAD: Duration = Duration::from_secs(30);
@@ -110,6 +113,8 @@ struct Relay {
     misses: RingBuf<MapData>,
     miss_limit: MissLimit,
     events: Ring,
+    watch: Watch,
+    offenders: Offenders,
 }
 
 impl Relay {
@@ -152,6 +157,7 @@ impl Relay {
                     }
                 }
                 Some(request) = asked.recv() => self.answer(request),
+                Some(found) = self.offenders.recv() => self.ban(found),
                 () = until(self.next_end) => self.end_actions(),
                 _ = probing.tick() => self.probe().await,
                 _ = rereading.tick() => {
@@ -245,6 +251,7 @@ impl Relay {
             tracing::info!("published generation {generation}");
             self.report(false);
         }
+        self.watch.update(&self.effective);
         (self.links, self.next_hops) = (links, next_hops);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{CLOCK, Relay};
-use crate::actions::{Actions, Done, Key, Order, What, check_limits};
+use crate::actions::{Actions, Ban, Done, Key, Order, What, check_limits};
 use crate::api::{Request, SCHEMA_VERSION, view};
 use crate::audit;
 use crate::config::valid::{Config, Ingress, Role};
@@ -44,7 +44,12 @@ impl Relay {
     }
 
     /// Makes packets meet what these actions say; if that fails, everything stays as it is.
-    fn put_in_force(&mut self, actions: Actions, lists: bool, limits: bool) -> Result<(), Failure> {
+    pub(super) fn put_in_force(
+        &mut self,
+        actions: Actions,
+        lists: bool,
+        limits: bool,
+    ) -> Result<(), Failure> {
         if lists {
             self.put_lists_in_force(&actions)?;
         }
@@ -64,15 +69,18 @@ impl Relay {
 
     /// Ends what has lasted as long as it was to.
     pub(super) fn end_actions(&mut self) {
+        let now = Timestamp::now();
         let mut actions = self.actions.clone();
-        let expired = actions.expire(Timestamp::now());
+        let expired = actions.expire(now);
         if actions != self.actions {
+            let over: Vec<Ban> = self.actions.ending(now).cloned().collect();
             if let Err(failure) = self.put_in_force(actions, expired.lists, expired.limits) {
                 tracing::error!("what was to end goes on for a while: {}", failure.message);
                 self.next_end = Some(Instant::now() + CLOCK);
                 return;
             }
             self.saver.save(&self.actions);
+            self.note_ended(&over);
         }
         self.note_end();
     }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use relay_abi::{Image, limits, maps};
+use relay_abi::{Image, limits};
 
 use super::lists::Configured;
+use super::watch::Watch;
 use super::{Relay, plan};
 use crate::actions::{self, Saver};
 use crate::audit;
@@ -18,7 +19,6 @@ use crate::load::{self, Adopted, Found, Maps, Served};
 use crate::lock;
 use crate::neighbours::{Clients, Facts, MissLimit, NextHopTable};
 use crate::netlink::Netlink;
-use crate::pinned::ReadOnlyMap;
 use crate::pins::Pins;
 use crate::timestamp::Timestamp;
 
@@ -69,30 +69,34 @@ impl Relay {
             compile::compile(&effective, &links, &next_hops, table_seed, generation).map_err(too_large)?;
 
         let mut maps;
+        let memory = compile::table_memory(&config);
         match found {
             Found::Complete(_) => {
                 maps = Maps::adopt(&pins, &kind)?;
                 maps.publisher.publish(&pins, image)?;
-                tracing::info!("adopted the maps in {}, generation {generation}", pins.directory().display());
+                tracing::info!(
+                    "adopted the maps in {}, generation {generation}: {memory} of tables",
+                    pins.directory().display()
+                );
             }
             Found::Nothing => {
                 maps = Maps::create(&kind, table_seed)?;
                 maps.publisher.publish(&pins, image)?;
                 maps.pin(&pins)?;
-                let memory = compile::table_memory(&config);
                 tracing::info!(
                     "made and pinned new maps in {}: {memory} of tables",
                     pins.directory().display()
                 );
             }
         }
-        say_memory(&config, &pins)?;
         let lists = listed.put_in_force(&mut maps, &pins, clock, &actions)?;
         let (mut program, served) = maps.load(&kind)?;
         program.attach(&pins, &wanted)?;
         program.pin(&pins)?;
         program.detach_others(&pins, &wanted)?;
 
+        let hz = clock.jiffies_per_second;
+        let (watch, offenders) = Watch::start(&effective, &pins, hz, compile::tick_shift(hz))?;
         let saver = Saver::start(file, audit::Log::new(&config.state_directory, &config.node))?;
         let Served { publisher, neighbours, misses, events } = served;
         let events = Ring::new(events, Decoder::new(&config), journal);
@@ -119,6 +123,8 @@ impl Relay {
             misses,
             miss_limit: MissLimit::default(),
             events,
+            watch,
+            offenders,
         };
         relay.note_end();
         relay.remember_clients();
@@ -219,24 +225,6 @@ fn check_links(config: &Config, facts: &Facts, clock: compile::Clock) -> Result<
         );
     }
     Ok(links)
-}
-
-/// Says how much memory the clients take.
-fn say_memory(config: &Config, pins: &Pins) -> Result<(), Failure> {
-    if !matches!(config.role, Role::Ingress(_)) {
-        return Ok(());
-    }
-    let memory = |name| ReadOnlyMap::open(&pins.map(name))?.memory_bytes();
-    let clients = memory(maps::CLIENTS)? + memory(maps::CLIENT_DETAILS)?;
-    let prefixes = memory(maps::PREFIXES)?;
-    let sets = ReadOnlyMap::open(&pins.map(maps::CLIENTS))?.max_entries();
-    tracing::info!(
-        "the client table has {} places and takes {} MiB, the table of prefixes takes {} MiB",
-        u64::from(sets) * limits::CLIENT_WAYS as u64,
-        clients.div_ceil(1 << 20),
-        prefixes.div_ceil(1 << 20),
-    );
-    Ok(())
 }
 
 fn random_seed() -> Result<u64, Failure> {

@@ -3,7 +3,7 @@
 use relay_abi::maps;
 use serde::Serialize;
 
-use crate::clients::{Clients as Tables, Fill, ServiceTotals};
+use crate::clients::{Clients as Tables, Fill, ServiceTotals, Unit};
 use crate::command::table::Table;
 use crate::exit::Failure;
 use crate::pinned::Node;
@@ -23,6 +23,9 @@ pub(super) struct Clients {
 #[derive(Debug, Serialize)]
 struct Row {
     service: String,
+    /// What each client may send a second while more is asked for than the service can take.
+    fair_share_packets: Option<f64>,
+    fair_share_bytes: Option<f64>,
     #[serde(flatten)]
     totals: ServiceTotals,
 }
@@ -38,7 +41,14 @@ impl Clients {
             .services()
             .iter()
             .map(|(index, _)| {
-                Ok(Row { service: tables.services().name(index), totals: node.service_totals(index)? })
+                let share = tables.fair_share(index);
+                let in_unit = |unit| share.filter(|(of, _)| *of == unit).map(|(_, level)| level);
+                Ok(Row {
+                    service: tables.services().name(index),
+                    fair_share_packets: in_unit(Unit::Packets),
+                    fair_share_bytes: in_unit(Unit::Bytes),
+                    totals: node.service_totals(index)?,
+                })
             })
             .collect::<Result<Vec<Row>, Failure>>()?;
         Ok(Some(Self {
@@ -72,8 +82,12 @@ impl Clients {
             ">connections",
             ">dropped",
             ">evicted",
+            "fair share",
         ]);
-        for Row { service, totals } in &self.services {
+        for row in &self.services {
+            let Row { service, totals, fair_share_packets, fair_share_bytes } = row;
+            let share = |level: &Option<f64>, unit| level.map(|level| format!("{level:.0} {unit}/s"));
+            let share = share(fair_share_packets, "packets").or_else(|| share(fair_share_bytes, "bytes"));
             table.row([
                 service.clone(),
                 totals.forward_packets.to_string(),
@@ -83,6 +97,7 @@ impl Clients {
                 totals.connections.to_string(),
                 totals.dropped_packets.to_string(),
                 totals.evicted.to_string(),
+                share.unwrap_or_else(|| "-".into()),
             ]);
         }
         table
