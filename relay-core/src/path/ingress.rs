@@ -18,7 +18,7 @@ use super::translate::translated;
 use super::transport::{Transport, ports_of, transport};
 use super::{Outcome, Way, apart, clamp, endpoint, pick, proof, route, validate};
 use crate::wire::ipv4::{Header, Protocol, martian};
-use crate::wire::transport::{Ports, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::wire::transport::{Ports, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN};
 use crate::{Apart, Frame, Tables};
 
 /// The way of every packet that an ingress relay receives.
@@ -200,15 +200,17 @@ fn back<F: Frame, T: Apart>(frame: &mut F, tables: &T, image: &Image, packet: &P
     deliver(frame, tables, &stations, ifindex, packet, &inner, &new, &payload, Reason::ReturnDelivered)
 }
 
-/// Whether an answer of the service proves that the client receives at its address. Of TCP that does all but what a SYN alone
-/// brings forth: the service sends nothing else before the client has acknowledged its sequence number (RFC 9293 section 3.5).
+/// Whether an answer of the service proves that the client receives at its address. Of TCP that do the end of what the service has to
+/// say for now (PSH) and of all it has to say (FIN): it says nothing before the client has acknowledged its sequence number. An ACK
+/// alone proves nothing: whoever forges a SYN gets one by a second segment that is outside of the window (RFC 9293 section 3.10.7.4).
 #[inline(always)]
 fn proves_client(service: &Service, transport: &Transport) -> bool {
-    const MASK: u32 = (TCP_SYN | TCP_ACK | TCP_RST) as u32;
+    const NEVER: u32 = (TCP_SYN | TCP_RST) as u32;
+    const SAYS: u32 = (TCP_PSH | TCP_FIN) as u32;
     if transport.udp() {
         service.options & option::ANSWERS_VERIFY != 0
     } else {
-        transport.flags & MASK == TCP_ACK as u32
+        transport.flags & NEVER == 0 && transport.flags & SAYS != 0
     }
 }
 
