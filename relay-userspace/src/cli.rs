@@ -18,6 +18,7 @@ Examples:
   xdp-relay client show 198.51.100.2            show all that is known of one client
   xdp-relay block add 192.0.2.7 --for 1h        drop what a client sends, at once
   xdp-relay limit show                          show what clients may send
+  xdp-relay why 198.51.100.2                    say what would become of a client's packet now, and why
   xdp-relay events --follow                     show which packets are dropped, and why
   xdp-relay capture -w drops.pcapng             the same for Wireshark
   xdp-relay unload                              stop its traffic and remove it
@@ -50,6 +51,7 @@ enum Command {
     Allow(command::allow::Allow),
     Ban(command::ban::Ban),
     Limit(command::limit::Limit),
+    Why(command::why::Why),
     Events(command::events::Events),
     Capture(command::capture::Capture),
     Doctor(command::doctor::Doctor),
@@ -71,6 +73,7 @@ impl Command {
             | Self::Allow(_)
             | Self::Ban(_)
             | Self::Limit(_)
+            | Self::Why(_)
             | Self::Events(_)
             | Self::Capture(_)
             | Self::Doctor(_)
@@ -91,6 +94,7 @@ impl Command {
             Self::Allow(allow) => allow.run(),
             Self::Ban(ban) => ban.run(),
             Self::Limit(limit) => limit.run(),
+            Self::Why(why) => why.run(),
             Self::Events(events) => events.run(),
             Self::Capture(capture) => capture.run(),
             Self::Doctor(doctor) => doctor.run(),

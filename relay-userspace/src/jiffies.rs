@@ -189,6 +189,15 @@ impl Moment {
         jiffies.div_ceil(1 << self.tick_shift)
     }
 
+    /// When a tick to come, of which the lower 32 bits are given, begins; this moment for one that is past.
+    #[must_use]
+    pub fn begins(&self, tick: u32) -> SystemTime {
+        let ahead = tick.wrapping_sub(self.tick() as u32);
+        let ahead = if ahead > i32::MAX.unsigned_abs() { 0 } else { u64::from(ahead) };
+        let jiffies = ((self.tick() + ahead) << self.tick_shift).saturating_sub(self.jiffies);
+        self.time.checked_add(self.duration(jiffies)).unwrap_or(self.time)
+    }
+
     fn started(&self, tick: u64) -> SystemTime {
         let jiffies = self.jiffies.saturating_sub(tick << self.tick_shift);
         self.time.checked_sub(self.duration(jiffies)).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -273,6 +282,21 @@ mod tests {
         }
         let distant = now.time + Duration::from_secs(u64::from(u32::MAX) * 1000);
         assert!(now.tick_from(distant) > now.tick() + (1 << 31));
+    }
+
+    #[test]
+    fn ticks_to_come_become_times() {
+        let now = moment();
+        let tick = now.tick() as u32;
+        assert_eq!(
+            [0, 1, u32::MAX].map(|ago| now.begins(tick.wrapping_sub(ago))),
+            [now.time, now.time, now.time + Duration::from_millis(512),]
+        );
+        for seconds in [1, 100, 100_000] {
+            let end = now.time + Duration::from_secs(seconds);
+            let late = now.begins(now.tick_from(end) as u32).duration_since(end).unwrap();
+            assert!(late < Duration::from_millis(1024), "{seconds} s: {late:?} late");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod pinned;
 pub mod pins;
 mod privileges;
 pub mod publish;
+pub mod rehearse;
 pub mod serve;
 pub mod timestamp;
 pub mod who;

@@ -1,5 +1,6 @@
 //! A client that the relay banned by itself.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -50,6 +51,16 @@ pub struct Cause {
     pub limit_per_second: u64,
     /// How long it went on.
     pub over_milliseconds: u64,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} a second instead of {} for {} ms",
+            self.limit, self.measured_per_second, self.limit_per_second, self.over_milliseconds
+        )
+    }
 }
 
 /// A ban to be.

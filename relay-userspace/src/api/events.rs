@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 
 use super::peer::Peer;
-use super::refusal::{Query, Refusal};
+use super::refusal::{Path, Query, Refusal};
+use super::{SCHEMA_VERSION, view};
+use crate::actions::parse_address;
 use crate::events::{Filter, Journal, Record};
 
 /// Records shown of those that were, unless the caller says how many.
@@ -60,6 +62,16 @@ pub(super) async fn events(
         Body::from_stream(stream::iter(journal.last(&filter, limit)).map(|record| line(&record)))
     };
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Shows what of a client was dropped lately.
+pub(super) async fn drops(
+    State(journal): State<Journal>,
+    Path(address): Path<String>,
+) -> Result<Json<view::Drops>, Refusal> {
+    let client = parse_address(&address)?;
+    let drops = journal.drops_of(client);
+    Ok(Json(view::Drops { schema_version: SCHEMA_VERSION, node: journal.node().to_owned(), client, drops }))
 }
 
 fn line(record: &Arc<Record>) -> Result<String, Infallible> {

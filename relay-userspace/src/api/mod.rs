@@ -12,7 +12,7 @@ mod routes;
 mod server;
 pub mod view;
 
-pub use request::{Answer, Request, Requests};
+pub use request::{Answer, Extent, Request, Requests};
 pub use routes::router;
 pub use server::Server;
 

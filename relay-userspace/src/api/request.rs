@@ -1,5 +1,7 @@
 //! What the API asks of the controller's loop.
 
+use std::net::Ipv4Addr;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::view;
@@ -19,12 +21,23 @@ pub enum Request {
     Node(Answer<view::Node>),
     /// To do something; answered when it is in force and on disk.
     Do(Order, Answer<Done>),
-    /// The prefixes of a kind; those of files that decided about no packet only if asked for.
-    Rules(Verdict, bool, Answer<view::Rules>),
+    /// The prefixes of a kind.
+    Rules(Verdict, Extent, Answer<view::Rules>),
     /// Who is banned.
     Bans(Answer<view::Bans>),
     /// The limits, of one service or all.
     Limits(Option<String>, Answer<view::Limits>),
+}
+
+/// Which of the listed prefixes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All but those of files that decided about no packet.
+    Brief,
+    /// All.
+    All,
+    /// Those that an address is in.
+    Covering(Ipv4Addr),
 }
 
 /// The API's end of the way to the loop. Its clones lead to the same loop.

@@ -1,6 +1,7 @@
 //! Which request does what.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRef, Request as Call, State};
@@ -11,10 +12,10 @@ use axum::routing::{delete, get, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::events::events;
+use super::events::{drops, events};
 use super::peer::Caller;
 use super::refusal::{Body, Path, Query, Refusal};
-use super::request::{Request, Requests};
+use super::request::{Extent, Request, Requests};
 use super::view;
 use crate::actions::{Done, Key, Order, Value, Verdict, What, parse_address, parse_prefix};
 use crate::events::Journal;
@@ -52,6 +53,7 @@ pub fn router(requests: Requests, journal: Journal) -> Router {
         .route("/v1/limits", get(limits).delete(reset_all))
         .route("/v1/limits/{service}", put(set_limits).delete(reset))
         .route("/v1/events", get(events))
+        .route("/v1/drops/{address}", get(drops))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(in_time))
@@ -85,16 +87,22 @@ async fn node(State(shared): State<Shared>) -> Answered<view::Node> {
 /// Which prefixes are wanted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Extent {
+struct WhichRules {
     all: bool,
+    covering: Option<Ipv4Addr>,
 }
 
 async fn rules(
     verdict: Verdict,
     State(shared): State<Shared>,
-    Query(extent): Query<Extent>,
+    Query(wanted): Query<WhichRules>,
 ) -> Answered<view::Rules> {
-    Ok(Json(shared.requests.ask(|answer| Request::Rules(verdict, extent.all, answer)).await?))
+    let extent = match (wanted.covering, wanted.all) {
+        (Some(address), _) => Extent::Covering(address),
+        (None, true) => Extent::All,
+        (None, false) => Extent::Brief,
+    };
+    Ok(Json(shared.requests.ask(|answer| Request::Rules(verdict, extent, answer)).await?))
 }
 
 async fn bans(State(shared): State<Shared>) -> Answered<view::Bans> {

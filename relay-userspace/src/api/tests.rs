@@ -76,6 +76,7 @@ fn repeat(request: Request) -> Option<Order> {
             role: "ingress".into(),
             version: "0".into(),
             generation: 7,
+            services: Vec::new(),
         }))),
         Request::Rules(_, _, to) => drop(to.send(Err(Failure::new(Exit::Failed, "no lists").hint("none")))),
         Request::Bans(to) => {

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::actions::{Cause, Key, Value};
+use crate::events::DropsSeen;
 use crate::timestamp::Timestamp;
 use crate::who::Who;
 
@@ -22,6 +23,35 @@ pub struct Node {
     pub version: String,
     /// Number of the configuration in force.
     pub generation: u64,
+    /// Its services.
+    #[serde(default)]
+    pub services: Vec<Service>,
+}
+
+/// A service, as clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Its public addresses; none where this relay knows only the hosts'.
+    pub vips: Vec<Ipv4Addr>,
+    /// Its public port; null: every port, or not known here.
+    pub port: Option<u16>,
+}
+
+/// The drops of a client that the controller remembers: samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// See [`super::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The relay.
+    pub node: String,
+    /// The client.
+    pub client: Ipv4Addr,
+    /// One for each reason and service, the latest first.
+    pub drops: Vec<DropsSeen>,
 }
 
 /// Blocked or allowed prefixes.

@@ -55,13 +55,24 @@ impl Quota {
         Self { costs, fair, burst: service.burst, moment }
     }
 
+    /// Limits of others than clients, which have no fair share.
+    #[must_use]
+    pub const fn plain(costs: Costs, burst: u64, moment: Moment) -> Self {
+        Self { costs, fair: [false; 2], burst, moment }
+    }
+
     /// What a client has used; nothing where there is no limit.
     pub fn used(&self, entry: &Entry) -> impl Iterator<Item = Used> + use<> {
+        self.used_by(entry.due)
+    }
+
+    /// What is used when packets, bytes and connections are due then.
+    pub fn used_by(&self, due: [u64; 3]) -> impl Iterator<Item = Used> + use<> {
         let Self { costs, fair, burst, moment } = *self;
         let rows = [
-            ("packets", costs.packet, 0, fair[0], entry.due[0]),
-            ("bytes", costs.byte, BYTE_SHIFT, fair[1], entry.due[1]),
-            ("connections", costs.connection, 0, false, entry.due[2]),
+            ("packets", costs.packet, 0, fair[0], due[0]),
+            ("bytes", costs.byte, BYTE_SHIFT, fair[1], due[1]),
+            ("connections", costs.connection, 0, false, due[2]),
         ];
         rows.into_iter().filter(|(_, cost, ..)| *cost != 0).map(move |(of, cost, shift, fair_share, due)| {
             Used {
@@ -75,11 +86,15 @@ impl Quota {
     }
 }
 
-/// The rate of which this is the cost, rounded.
+/// The rate of which this is the cost; of those that have the same one, the roundest.
 fn rate(cost: u64, shift: u32, hz: u32) -> u64 {
     let second = u128::from(hz) << (DUE_SHIFT + shift);
     let cost = u128::from(cost);
-    u64::try_from((second + cost / 2) / cost).unwrap_or(u64::MAX)
+    // Costs are rounded down.
+    let (least, most) = (second / (cost + 1) + 1, second / cost);
+    let rounded = (0..20).rev().map(|digits| 10_u128.pow(digits)).map(|unit| most / unit * unit);
+    let roundest = rounded.into_iter().find(|rate| (least..=most).contains(rate)).unwrap_or(most);
+    u64::try_from(roundest).unwrap_or(u64::MAX)
 }
 
 fn microseconds(due: u64, hz: u32) -> u64 {
@@ -120,6 +135,17 @@ mod tests {
         assert_eq!((used[1].of, used[1].per_second, used[1].used_microseconds), ("connections", 10, 0));
         assert_eq!(used.len(), 2);
         assert!(!used[0].is_over());
+    }
+
+    #[test]
+    fn rates_are_told_as_they_were_set() {
+        for set in [1, 7, 300, 1000, 12_345, 250_000, 1_000_000] {
+            assert_eq!(rate(packet_cost(set, 250), 0, 250), set);
+            assert_eq!(rate(packet_cost(set, 1000), 0, 1000), set);
+            assert_eq!(rate(byte_cost(set * 125, 250), BYTE_SHIFT, 250), set * 125);
+        }
+        assert_eq!(rate(u64::MAX, 0, 250), 0);
+        assert_eq!(rate(1, 0, 250), 4_000_000_000);
     }
 
     #[test]

@@ -90,7 +90,6 @@ fn text(bans: &Bans) -> String {
 }
 
 fn row(ban: &Banned) -> [String; 7] {
-    let cause = &ban.cause;
     [
         ban.address.to_string(),
         ban.expires.to_string(),
@@ -98,9 +97,6 @@ fn row(ban: &Banned) -> [String; 7] {
         ban.hit_packets.map_or_else(|| "-".to_owned(), |hits| hits.to_string()),
         if ban.verified { "yes" } else { "no" }.to_owned(),
         ban.service.clone(),
-        format!(
-            "{} {} a second instead of {} for {} ms",
-            cause.limit, cause.measured_per_second, cause.limit_per_second, cause.over_milliseconds
-        ),
+        ban.cause.to_string(),
     ]
 }

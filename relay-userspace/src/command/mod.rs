@@ -18,3 +18,4 @@ pub mod run;
 pub mod status;
 pub mod table;
 pub mod unload;
+pub mod why;

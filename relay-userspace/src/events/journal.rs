@@ -40,6 +40,12 @@ impl Journal {
         Self { node: node.into(), shared: Arc::default(), sender: Sender::new(BEHIND) }
     }
 
+    /// The relay's name.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Adds a record and tells those who listen. Never waits for them.
     pub fn add(&self, time: SystemTime, what: What) {
         let mut shared = self.lock();

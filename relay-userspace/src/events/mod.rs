@@ -19,6 +19,7 @@ pub use clock::Clock;
 pub use decode::Decoder;
 pub use filter::{Filter, reason};
 pub use journal::{Journal, Subscription};
+pub use packet::sent_to;
 pub use recent::DropsSeen;
 pub use record::{Dropped, Fields, Record, SCHEMA_VERSION, What, rfc3339};
 pub use ring::{Drained, Ring};

@@ -43,6 +43,14 @@ pub(super) fn read(frame: &[u8], tunnel_address: Ipv4Addr) -> Option<Packet> {
     })
 }
 
+/// Where a tunnel packet that the relay sends goes: to which relay, and in the end to whom.
+#[must_use]
+pub fn sent_to(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let (outer, rest) = header(frame.get(ETHERNET_BYTES..)?)?;
+    let inner = if outer.protocol == TUNNEL { header(rest) } else { None };
+    inner.map(|(inner, _)| (outer.destination, inner.destination))
+}
+
 /// Reads a header, and gives what follows it.
 fn header(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let fixed: &[u8; IPV4_BYTES] = bytes.first_chunk()?;
@@ -124,6 +132,14 @@ mod tests {
         assert_eq!((packet.inner.destination, packet.inner.ports), (CLIENT.into(), Some((53, 4000))));
         let elsewhere = read(&frame, Ipv4Addr::new(10, 9, 9, 9)).unwrap();
         assert_eq!((elsewhere.outer, elsewhere.inner.protocol), (None, TUNNEL));
+    }
+
+    #[test]
+    fn only_what_goes_into_a_tunnel_is_sent_to_a_relay() {
+        let tunnelled = frame(&[(LOCAL, PEER, TUNNEL), (CLIENT, VIP, TCP)], [1, 2]);
+        assert_eq!(sent_to(&tunnelled), Some((PEER.into(), VIP.into())));
+        assert_eq!(sent_to(&frame(&[(CLIENT, VIP, TCP)], [1, 2])), None);
+        assert_eq!(sent_to(&tunnelled[..50]), None);
     }
 
     #[test]

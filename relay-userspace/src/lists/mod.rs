@@ -12,7 +12,7 @@ mod view;
 
 use std::time::SystemTime;
 
-use relay_abi::list::{self, kind, slot};
+use relay_abi::list::{self, Prefix, kind, slot};
 
 use crate::exit::{Exit, Failure};
 use crate::jiffies::Moment;
@@ -22,7 +22,7 @@ pub use batch::{Batch, Note, Origin, Rule};
 use compiled::{Compiled, Item, TooLong, compile};
 pub use files::read;
 use publish::InForce;
-pub use publish::Publisher;
+pub use publish::{Publisher, pin_in_force};
 pub use view::{Entry, entries};
 
 /// Ticks ahead that the packet path can tell from ticks ago: 68 years. What lasts longer, lasts.
@@ -162,6 +162,7 @@ impl List {
         let held = |(number, entry): (&u32, Entry<'_>)| Held {
             batch: &self.batch,
             number: *number,
+            prefix: entry.prefix,
             kind: entry.kind,
             hits: entry.hits(),
         };
@@ -174,6 +175,8 @@ impl List {
 pub struct Held<'lists> {
     batch: &'lists Batch,
     number: u32,
+    /// Whom it is about.
+    pub prefix: Prefix,
     /// What it says.
     pub kind: Kind,
     /// Packets it has decided about.

@@ -5,8 +5,8 @@
 //! is pinned under one name or the other, which the array's number tells; the next list takes the place of both.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use aya::maps::MapData;
@@ -44,14 +44,7 @@ impl Publisher {
     /// The list in a slot, if there is one and it is pinned.
     #[must_use]
     pub fn in_force(&self, pins: &Pins, slot: u32) -> Option<InForce> {
-        let mut id = 0_u32;
-        syscall::read_element(self.lists.fd().as_fd(), slot, bytemuck::bytes_of_mut(&mut id)).ok()?;
-        let pin = pins.list(slot);
-        [Pins::next(&pin), pin].iter().find_map(|pin| {
-            let array = syscall::open(pin).ok()?;
-            let info = syscall::map_info(array.as_fd()).ok()?;
-            (info.id == id).then(|| open(pin).ok())?
-        })
+        open(&pin_in_force(self.lists.fd().as_fd(), pins, slot)?).ok()
     }
 
     /// Puts a list into a slot, in place of `old`, whose hits go to the rules that both have. An empty one leaves the slot empty.
@@ -95,6 +88,18 @@ impl Publisher {
         syscall::pin(array.as_fd(), pin)?;
         Ok(array)
     }
+}
+
+/// The pin of the list that a slot of the map `LISTS` holds, if there is one.
+#[must_use]
+pub fn pin_in_force(lists: BorrowedFd<'_>, pins: &Pins, slot: u32) -> Option<PathBuf> {
+    let mut id = 0_u32;
+    syscall::read_element(lists, slot, bytemuck::bytes_of_mut(&mut id)).ok()?;
+    let pin = pins.list(slot);
+    [Pins::next(&pin), pin].into_iter().find(|pin| {
+        let info = syscall::open(pin).and_then(|array| syscall::map_info(array.as_fd()));
+        info.is_ok_and(|info| info.id == id)
+    })
 }
 
 fn open(pin: &Path) -> Result<InForce, Failure> {

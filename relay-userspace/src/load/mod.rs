@@ -18,6 +18,7 @@
 mod adopt;
 mod attach;
 mod object;
+mod rehearsal;
 mod signals;
 pub(crate) mod syscall;
 
@@ -42,6 +43,7 @@ pub use adopt::{Adopted, Found, image_in_force};
 pub(crate) use attach::refuse_foreign;
 pub use attach::{Attachment, Present, Wanted, detach_all};
 pub use object::OBJECT;
+pub use rehearsal::{Ran, Rehearsal};
 
 /// What the data plane is to be, as far as it cannot change while the maps live.
 #[derive(Clone, Debug)]

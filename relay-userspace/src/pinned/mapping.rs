@@ -1,10 +1,11 @@
 //! A pinned array, memory-mapped: a million entries without a system call each.
 
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::flow::FlowSet;
@@ -58,25 +59,40 @@ impl<T: Shared> Mapping<T> {
         let array = ReadOnlyMap::open_mappable(pin)?;
         array.expect_value_size(size_of::<T>())?;
         let entries = array.max_entries() as usize;
-        let descriptor = array.descriptor().as_raw_fd();
-        // SAFETY: a new mapping at an address the kernel chooses touches nothing that exists.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                entries * size_of::<T>(),
-                protection,
-                libc::MAP_SHARED,
-                descriptor,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(array.failed("map", &std::io::Error::last_os_error()));
-        }
-        let start = NonNull::new(start.cast());
+        Self::over(array.descriptor(), entries, protection).map_err(|error| array.failed("map", &error))
+    }
+
+    /// Maps an array of so many values for reading and writing.
+    pub(crate) fn of_array(array: BorrowedFd<'_>, entries: usize) -> io::Result<Self> {
+        Self::over(array, entries, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn over(array: BorrowedFd<'_>, entries: usize, protection: libc::c_int) -> io::Result<Self> {
+        let bytes = entries * size_of::<T>();
+        let descriptor = array.as_raw_fd();
+        // SAFETY: a new mapping at an address the kernel chooses touches nothing that exists. The kernel refuses one that is
+        // longer than the array.
         let start =
-            start.ok_or_else(|| array.failed("map", &std::io::Error::other("mapped at address zero")))?;
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, descriptor, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
         Ok(Self { start, entries })
+    }
+
+    /// The words of a value, each as it was when it was read.
+    #[must_use]
+    pub fn words<const N: usize>(&self, index: usize) -> Option<[u64; N]> {
+        const { assert!(size_of::<T>() == N * size_of::<AtomicU64>()) };
+        let value: *const T = self.values().get(index)?;
+        // SAFETY: `T` is `Shared`, so the value is this many words; they live as long as the slice they are in.
+        let words = unsafe { slice::from_raw_parts(value.cast::<AtomicU64>(), N) };
+        let mut copy = [0; N];
+        for (to, from) in copy.iter_mut().zip(words) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        Some(copy)
     }
 
     /// The values.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
+use relay_abi::list::Prefix;
 
 use super::Relay;
 use crate::actions::{Actions, Verdict};
-use crate::api::{SCHEMA_VERSION, view};
+use crate::api::{Extent, SCHEMA_VERSION, view};
 use crate::compile::{self, Clock};
 use crate::config::valid::{Config, Role};
 use crate::exit::Failure;
@@ -68,23 +69,33 @@ impl Relay {
         self.lists.set_runtime(&self.pins, moment(self.clock), &rules(actions)).map(drop)
     }
 
-    /// Blocked or allowed prefixes; those of files that decided about no packet only if `all` are asked for.
-    pub(super) fn show_rules(&self, verdict: Verdict, all: bool) -> Result<view::Rules, Failure> {
+    /// Blocked or allowed prefixes.
+    pub(super) fn show_rules(&self, verdict: Verdict, extent: Extent) -> Result<view::Rules, Failure> {
+        let about = |prefix: Prefix| match extent {
+            Extent::Covering(address) => (prefix.address..=prefix.last()).contains(&address.to_bits()),
+            Extent::Brief | Extent::All => true,
+        };
+        let of_runtime = |prefix: Ipv4Net| {
+            about(Prefix { address: prefix.network().to_bits(), length: prefix.prefix_len() })
+        };
         let kind = kind(verdict);
         let hits = self.runtime_hits();
-        let done = self.actions.rules().filter(|rule| rule.verdict == verdict).map(|rule| view::Rule {
-            prefix: rule.prefix,
-            origin: "runtime".to_owned(),
-            hit_packets: hits.get(&(rule.prefix, kind)).copied(),
-            reason: rule.reason.clone(),
-            since: Some(rule.since),
-            expires: rule.expires,
-            by: Some(rule.by.clone()),
-        });
+        let done =
+            self.actions.rules().filter(|rule| rule.verdict == verdict && of_runtime(rule.prefix)).map(
+                |rule| view::Rule {
+                    prefix: rule.prefix,
+                    origin: "runtime".to_owned(),
+                    hit_packets: hits.get(&(rule.prefix, kind)).copied(),
+                    reason: rule.reason.clone(),
+                    since: Some(rule.since),
+                    expires: rule.expires,
+                    by: Some(rule.by.clone()),
+                },
+            );
         let mut rules: Vec<view::Rule> = done.collect();
         let mut left_out = 0;
-        for held in self.lists.configured().filter(|held| held.kind == kind) {
-            if !all && held.hits == 0 && held.is_from_file() {
+        for held in self.lists.configured().filter(|held| held.kind == kind && about(held.prefix)) {
+            if extent == Extent::Brief && held.hits == 0 && held.is_from_file() {
                 left_out += 1;
             } else {
                 rules.extend(configured(held));

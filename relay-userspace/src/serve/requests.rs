@@ -1,5 +1,6 @@
 //! What the API asks of the loop: to show, and to do.
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -8,7 +9,7 @@ use super::{CLOCK, Relay};
 use crate::actions::{Actions, Ban, Done, Key, Order, What, check_limits};
 use crate::api::{Request, SCHEMA_VERSION, view};
 use crate::audit;
-use crate::config::valid::{Config, Ingress, Role};
+use crate::config::valid::{Config, EgressWay, Ingress, IngressWay, Port, Protocol, Role};
 use crate::exit::{Exit, Failure};
 use crate::lists::Kind;
 use crate::timestamp::Timestamp;
@@ -18,7 +19,7 @@ impl Relay {
     pub(super) fn answer(&mut self, request: Request) {
         match request {
             Request::Node(to) => drop(to.send(Ok(self.show_node()))),
-            Request::Rules(verdict, all, to) => drop(to.send(self.show_rules(verdict, all))),
+            Request::Rules(verdict, extent, to) => drop(to.send(self.show_rules(verdict, extent))),
             Request::Bans(to) => drop(to.send(self.show_bans())),
             Request::Limits(service, to) => drop(to.send(self.show_limits(service.as_deref()))),
             Request::Do(order, to) => self.execute(&order, to),
@@ -96,6 +97,7 @@ impl Relay {
             .to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.publisher.next_generation().unwrap_or(1) - 1,
+            services: named(&self.config),
         }
     }
 
@@ -146,6 +148,45 @@ impl Relay {
             }
         }
         Ok(view::Limits { schema_version: SCHEMA_VERSION, node: self.config.node.clone(), limits })
+    }
+}
+
+/// The services, as clients reach them.
+fn named(config: &Config) -> Vec<view::Service> {
+    let row = |name: &str, protocol, vips: &[Ipv4Addr], port| view::Service {
+        name: name.to_owned(),
+        protocol: match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+        .to_owned(),
+        vips: vips.to_vec(),
+        port: match port {
+            Some(Port::Number(number)) => Some(number),
+            Some(Port::Any) | None => None,
+        },
+    };
+    match &config.role {
+        Role::Ingress(ingress) => {
+            let services = ingress.services.iter();
+            let rows = services.map(|service| match &service.way {
+                IngressWay::Translate { vip, .. } => {
+                    row(&service.name, service.protocol, &[*vip], Some(service.port))
+                }
+                IngressWay::Keep { vips, .. } => {
+                    row(&service.name, service.protocol, vips, Some(service.port))
+                }
+            });
+            rows.collect()
+        }
+        Role::Egress(egress) => {
+            let services = egress.services.iter();
+            let rows = services.map(|service| match &service.way {
+                EgressWay::Translated { .. } => row(&service.name, service.protocol, &[], None),
+                EgressWay::Keep { vips, port, .. } => row(&service.name, service.protocol, vips, Some(*port)),
+            });
+            rows.collect()
+        }
     }
 }
 
