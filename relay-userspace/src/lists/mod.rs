@@ -77,7 +77,7 @@ pub struct Loaded {
     pub rules: usize,
     /// Rules left out because they had expired.
     pub expired: usize,
-    /// Kernel memory they take.
+    /// Kernel memory they take, as the kernel tells it. Of a relay without CAP_PERFMON it rounds the array up to a power of two.
     pub bytes: u64,
 }
 

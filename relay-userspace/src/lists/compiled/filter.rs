@@ -6,14 +6,12 @@ use super::ranges::Boundary;
 
 /// Sizes of block that share their bits, as the address bits in them, coarsest first.
 const GRAINS: [u32; 5] = [16, 12, 8, 4, 0];
-/// Addresses that are not listed and share a block with one that is: 1 of 256 clients at random.
-const SPARE: u64 = 1 << 24;
 /// Words at most: 2 MB.
 const WORDS: usize = 1 << 18;
-/// Words for each listed block: a sixteenth.
+/// Words for each listed block: a quarter, which leaves 16 bits for its three.
 const BLOCKS_PER_WORD: u64 = 4;
-/// Listed blocks beyond which a filter of [`WORDS`] would keep too few.
-const BLOCKS: u64 = WORDS as u64 * 16;
+/// What a filter of [`WORDS`] costs all packets, in caches, as a share of packets for which the search costs as much.
+const FULL_SIZE: f64 = 0.02;
 
 /// A filter.
 pub(super) struct Built {
@@ -26,13 +24,23 @@ pub(super) struct Built {
 /// The filter for what is listed.
 pub(super) fn filter(boundaries: &[Boundary]) -> Built {
     let listed: u64 = ranges(boundaries).map(|(first, last)| u64::from(last - first) + 1).sum();
-    let counts = GRAINS.map(|grain| (grain, count(boundaries, grain)));
-    let [coarsest, ..] = counts;
-    let sized = || counts.into_iter().filter(|(_, blocks)| *blocks <= BLOCKS);
-    let exact = sized().find(|(grain, blocks)| (blocks << grain) - listed <= SPARE);
-    let (grain, blocks) = exact.or(sized().next_back()).unwrap_or(coarsest);
-    let words = usize::try_from(blocks.div_ceil(BLOCKS_PER_WORD)).unwrap_or(WORDS).next_power_of_two();
-    fill(boundaries, grain, words.clamp(WORDS_PER_LINE as usize, WORDS))
+    let rated = GRAINS.map(|grain| {
+        let blocks = count(boundaries, grain);
+        let words = usize::try_from(blocks.div_ceil(BLOCKS_PER_WORD)).unwrap_or(WORDS).next_power_of_two();
+        let words = words.clamp(WORDS_PER_LINE as usize, WORDS);
+        (grain, words, cost((blocks << grain) - listed, blocks, words))
+    });
+    let cheapest = rated.into_iter().min_by(|(.., a), (.., b)| a.total_cmp(b));
+    let (grain, words, _) = cheapest.unwrap_or((0, WORDS, 0.0));
+    fill(boundaries, grain, words)
+}
+
+/// What a filter costs, as the share of clients at random that are not listed and get past it: those in a block with one that is, and those
+/// that meet three bits of others.
+fn cost(beside: u64, blocks: u64, words: usize) -> f64 {
+    let beside = beside as f64 / (1_u64 << 32) as f64;
+    let set = 1.0 - (-3.0 * blocks as f64 / (words as f64 * 64.0)).exp();
+    beside + set.powi(3) + FULL_SIZE * words as f64 / WORDS as f64
 }
 
 fn fill(boundaries: &[Boundary], grain: u32, words: usize) -> Built {
