@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use relay_tests::end_to_end::{ECHO, WEB};
 use relay_tests::process::{Background, output_of};
-use relay_tests::topology::addresses::{CLIENT, INGRESS_PUBLIC, VIP};
+use relay_tests::topology::addresses::{BACKEND, CLIENT, INGRESS_PUBLIC, VIP};
 use relay_tests::topology::plan::CLIENT_DEVICE;
 use relay_tests::traffic::packets::{Hop, tcp_syn, udp};
 use relay_tests::traffic::raw::{Injector, hop_to};
@@ -177,6 +177,25 @@ fn a_flood_for_one_reason_leaves_the_others_their_reports() -> Result<()> {
             events.len()
         );
         stage.system.finish()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn an_egress_relay_reports_what_it_drops_as_well() -> Result<()> {
+    privileged("an_egress_relay_reports_what_it_drops_as_well", || {
+        let system = EndToEnd::start(Setup::default())?;
+        let from = SocketAddrV4::new(BACKEND, 9999);
+        let unasked = udp(from, SocketAddrV4::new(CLIENT, 40_000), 64, b"unasked")?;
+        system.service_wire()?.send(&unasked)?;
+        let event = wait_for("the event", PATIENCE, || {
+            let text =
+                system.egress.control(&["events", "--json", "--reason", "service_initiated"])?.success()?;
+            text.lines().next().map(serde_json::from_str::<Value>).transpose().context("read an event")
+        })?;
+        ensure!(event["client"] == CLIENT.to_string() && event["source"] == BACKEND.to_string(), "{event}");
+        ensure!(event["node"] == "egress-1" && event["source_port"] == 9999, "{event}");
+        system.finish()?;
         Ok(())
     })
 }

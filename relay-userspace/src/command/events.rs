@@ -28,7 +28,7 @@ Examples:
 
 Dropped packets are sampled, so many a second for each reason and CPU ([events] rate in the configuration): what was left out since the
 sample before is said with each one. `xdp-relay counters` and `xdp-relay clients` have exact numbers. The controller remembers
-the last 10,000 records until it ends. Ends with 4 if no controller runs, 8 if its socket may not be used.";
+10,000 records, shared out among the reasons, until it ends. Ends with 4 if no controller runs, 8 if its socket may not be used.";
 
 /// Show which packets were dropped and why, and what else happened
 #[derive(Args, Debug)]

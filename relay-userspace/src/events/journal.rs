@@ -1,6 +1,7 @@
 //! What happened lately, for those who ask, and what happens now, for those who listen.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use super::filter::Filter;
 use super::recent::{DropsSeen, Recent};
 use super::record::{Record, SCHEMA_VERSION, What};
 
-/// Records kept.
+/// Records kept. Of whatever there are most, the oldest goes first: a flood for one reason pushes out nothing else.
 const KEPT: usize = 10_000;
 /// Records a subscriber may be behind.
 const BEHIND: usize = 4096;
@@ -28,7 +29,9 @@ pub struct Journal {
 
 #[derive(Debug, Default)]
 struct Shared {
-    records: VecDeque<Arc<Record>>,
+    /// By reason, or by what else happened.
+    kinds: HashMap<Cow<'static, str>, VecDeque<Arc<Record>>>,
+    kept: usize,
     sequence: u64,
     recent: Recent,
 }
@@ -60,10 +63,7 @@ impl Journal {
             node: Arc::clone(&self.node),
             what,
         });
-        if shared.records.len() >= KEPT {
-            shared.records.pop_front();
-        }
-        shared.records.push_back(Arc::clone(&record));
+        shared.keep(Arc::clone(&record));
         // Under the lock, so that a new subscriber gets each record once. That nobody listens is fine.
         drop(self.sender.send(record));
     }
@@ -112,11 +112,35 @@ impl Journal {
 }
 
 impl Shared {
+    fn keep(&mut self, record: Arc<Record>) {
+        self.kinds.entry(kind(&record.what)).or_default().push_back(record);
+        self.kept += 1;
+        if self.kept > KEPT
+            && let Some(most) = self.kinds.values_mut().max_by_key(|records| records.len())
+        {
+            most.pop_front();
+            self.kept -= 1;
+        }
+    }
+
     fn last(&self, filter: &Filter, limit: usize) -> Vec<Arc<Record>> {
-        let admitted = self.records.iter().rev().filter(|record| filter.admits(record));
-        let mut last: Vec<_> = admitted.take(limit).cloned().collect();
-        last.reverse();
-        last
+        let admitted = |records: &VecDeque<Arc<Record>>| -> Vec<Arc<Record>> {
+            records.iter().rev().filter(|record| filter.admits(record)).take(limit).cloned().collect()
+        };
+        let mut last: Vec<_> = self.kinds.values().flat_map(admitted).collect();
+        last.sort_unstable_by_key(|record| record.sequence);
+        last.split_off(last.len().saturating_sub(limit))
+    }
+}
+
+fn kind(what: &What) -> Cow<'static, str> {
+    match what {
+        What::Drop(dropped) => dropped.reason.clone(),
+        What::Missed { .. } => "missed".into(),
+        What::Other(fields) => match fields.get("event").and_then(serde_json::Value::as_str) {
+            Some(event) => event.to_owned().into(),
+            None => "other".into(),
+        },
     }
 }
 
@@ -177,11 +201,26 @@ mod tests {
             journal.add(at(number), drop_of(if number % 2 == 0 { "land" } else { "blocked" }));
         }
         let all = journal.last(&Filter::default(), usize::MAX);
-        assert_eq!((all.len(), all[0].sequence), (KEPT, 3));
+        assert_eq!(all.len(), KEPT);
+        assert!(all[0].sequence <= 3, "{}", all[0].sequence);
         let end = u64::try_from(KEPT).unwrap() + 2;
         assert_eq!(sequences(&journal.last(&Filter::default(), 2)), [end - 1, end]);
         assert_eq!(sequences(&journal.last(&only("land"), 2)), [end - 3, end - 1]);
         assert_eq!(journal.drops_of(CLIENT.into()).len(), 2);
+    }
+
+    #[test]
+    fn a_flood_for_one_reason_pushes_out_nothing_else() {
+        let journal = Journal::new("a");
+        journal.add(at(0), drop_of("blocked"));
+        journal.tell("action", &serde_json::json!({ "target": "192.0.2.7" }));
+        for number in 0..2 * u64::try_from(KEPT).unwrap() {
+            journal.add(at(number), drop_of("land"));
+        }
+        let all = journal.last(&Filter::default(), usize::MAX);
+        assert_eq!((all.len(), sequences(&all[..2])), (KEPT, vec![1, 2]));
+        assert_eq!(journal.last(&only("land"), usize::MAX).len(), KEPT - 2);
+        assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
     }
 
     #[test]
