@@ -30,6 +30,10 @@ pub(crate) enum Subject {
     AccountedFlooded,
     /// An ingress relay whose clients are all far over their limits.
     Limited,
+    /// An ingress relay whose clients are all blocked.
+    Blocked,
+    /// An ingress relay with lists of different lengths that none of its clients is on.
+    Listed,
     /// The straightforward program to compare with.
     KernelLru,
     /// The same, whose tables fresh sources have filled.
@@ -69,6 +73,8 @@ struct Kind {
     reason: Reason,
     /// Where its packets come from, unless something else is asked for.
     sources: &'static [Sources],
+    /// Prefixes in the list of blocked clients, where that is what differs.
+    prefixes: &'static [usize],
 }
 
 const FEW: &[Sources] = &[Sources::Number(1), Sources::Number(1 << 10)];
@@ -81,6 +87,9 @@ pub(crate) const ALL: &[Sources] = &[
     Sources::Fresh,
 ];
 
+const REPEATED: &[Sources] =
+    &[Sources::Number(1), Sources::Number(1 << 10), Sources::Number(1 << 16), Sources::Number(1 << 20)];
+
 const KINDS: &[Kind] = &[
     Kind {
         name: "ingress_forward",
@@ -88,6 +97,7 @@ const KINDS: &[Kind] = &[
         packet: Packet::Forward,
         reason: Reason::ForwardEncapsulated,
         sources: FEW,
+        prefixes: &[],
     },
     Kind {
         name: "ingress_return",
@@ -95,6 +105,7 @@ const KINDS: &[Kind] = &[
         packet: Packet::Return,
         reason: Reason::ReturnDelivered,
         sources: FEW,
+        prefixes: &[],
     },
     Kind {
         name: "egress_forward",
@@ -102,6 +113,7 @@ const KINDS: &[Kind] = &[
         packet: Packet::TunnelForward,
         reason: Reason::ForwardDelivered,
         sources: FEW,
+        prefixes: &[],
     },
     Kind {
         name: "egress_return",
@@ -109,6 +121,7 @@ const KINDS: &[Kind] = &[
         packet: Packet::TunnelReturn,
         reason: Reason::ReturnEncapsulated,
         sources: FEW,
+        prefixes: &[],
     },
     Kind {
         name: ACCOUNTED,
@@ -119,6 +132,7 @@ const KINDS: &[Kind] = &[
         packet: Packet::Forward,
         reason: Reason::ForwardEncapsulated,
         sources: ALL,
+        prefixes: &[],
     },
     Kind {
         name: "ingress_drop_limited",
@@ -126,6 +140,15 @@ const KINDS: &[Kind] = &[
         packet: Packet::Forward,
         reason: Reason::LimitClientPackets,
         sources: FEW,
+        prefixes: &[],
+    },
+    Kind {
+        name: "ingress_drop_blocked",
+        subject: |_| Subject::Blocked,
+        packet: Packet::Forward,
+        reason: Reason::Blocked,
+        sources: FEW,
+        prefixes: &[],
     },
     Kind {
         name: KERNEL_LRU,
@@ -136,6 +159,15 @@ const KINDS: &[Kind] = &[
         packet: Packet::Forward,
         reason: Reason::ForwardEncapsulated,
         sources: ALL,
+        prefixes: &[],
+    },
+    Kind {
+        name: "list_lookup",
+        subject: |_| Subject::Listed,
+        packet: Packet::Forward,
+        reason: Reason::ForwardEncapsulated,
+        sources: REPEATED,
+        prefixes: &[0, 1000, 100_000, 1_000_000],
     },
 ];
 
@@ -164,14 +196,22 @@ pub(crate) fn cases(only: Option<&str>, sources: Option<&[Sources]>) -> Vec<Case
     let mut cases = Vec::new();
     for kind in KINDS.iter().filter(|kind| only.is_none_or(|only| only == kind.name)) {
         for &sources in sources.unwrap_or(kind.sources) {
-            cases.push(Case {
+            let case = Case {
                 name: kind.name,
                 subject: (kind.subject)(sources),
                 packet: kind.packet,
                 reason: kind.reason,
                 sources,
                 prefixes: None,
-            });
+            };
+            if kind.prefixes.is_empty() {
+                cases.push(case);
+            }
+            cases.extend(kind.prefixes.iter().map(|&prefixes| {
+                // Without any there is no list.
+                let subject = if prefixes == 0 { Subject::Ingress } else { case.subject };
+                Case { subject, prefixes: Some(prefixes), ..case }
+            }));
         }
     }
     cases

@@ -16,7 +16,7 @@ mod subject;
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use relay_tests::drive::Stage;
 use relay_tests::drive::sources::NUMBERED;
 use relay_tests::drive::stage::{stay_on, this_cpu};
@@ -68,10 +68,23 @@ fn measure(stage: &Stage, cases: &[Case], options: &Options) -> Result<()> {
                     sampler.sample(case, &mut calibration, pair)?;
                 }
             }
-            let lines = cases.iter().zip(&results).map(|(case, pair)| Line::new(case, pair, &calibration));
-            let mut lines = lines.collect::<Result<Vec<_>>>()?;
+            let (mut lines, mut few) = (Vec::new(), Vec::new());
+            for (case, pair) in cases.iter().zip(&results) {
+                match Line::new(case, pair, &calibration) {
+                    Some(line) => lines.push(line),
+                    None => few.push(case.name),
+                }
+            }
             report::compare(&mut lines);
-            report::print(&lines, options.json)
+            report::print(&lines, options.json)?;
+            few.dedup();
+            ensure!(
+                few.is_empty(),
+                "too few samples were taken at full speed of {}: run again on a quieter machine or with more \
+                 --repetitions",
+                few.join(", ")
+            );
+            Ok(())
         });
         thread.join().map_err(|_panic| anyhow!("the benchmark panicked"))?
     })

@@ -1,6 +1,6 @@
 //! What is printed of a case.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::calibration::Calibration;
@@ -36,17 +36,11 @@ pub(crate) struct Line {
 const FEWEST: usize = 8;
 
 impl Line {
-    pub(crate) fn new(case: &Case, pair: &Pair, calibration: &Calibration) -> Result<Self> {
+    /// The line of a case; none if too few samples of it count.
+    pub(crate) fn new(case: &Case, pair: &Pair, calibration: &Calibration) -> Option<Self> {
         let (ns, samples, lost) = quartile(&pair.measured, calibration);
         let (baseline_ns, _, lost_too) = quartile(&pair.baseline, calibration);
-        if samples < FEWEST {
-            bail!(
-                "{}: only {samples} samples were taken at full speed; run again on a quieter machine or with more \
-                 --repetitions",
-                case.name
-            );
-        }
-        Ok(Self {
+        (samples >= FEWEST).then(|| Self {
             name: case.name,
             sources: case.sources.number(),
             prefixes: case.prefixes,

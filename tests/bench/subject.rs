@@ -1,12 +1,13 @@
 //! The programs measured, loaded when a case first asks for them, and brought into the state that the case is about.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use aya::programs::ProgramFd;
 use relay_abi::Reason;
 use relay_tests::drive::kernel_lru::KernelLru;
-use relay_tests::drive::lists::unlisting;
+use relay_tests::drive::lists::{Blocklist, of_sources, unlisting};
 use relay_tests::drive::{Driver, Order, Packet, Relay, Stage};
 
 use crate::case::{Case, Sources, Subject};
@@ -17,6 +18,17 @@ pub(crate) struct Subjects {
     loaded: HashMap<Subject, Loaded>,
     /// What has been filled, and by what.
     warm: HashSet<(Subject, Sources)>,
+    /// Lists, by what they hold.
+    lists: HashMap<Listed, Blocklist>,
+}
+
+/// What a list of blocked clients holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Listed {
+    /// So many prefixes without a source in them.
+    Others(usize),
+    /// So many sources, and a thousand others.
+    Sources(u32),
 }
 
 enum Loaded {
@@ -26,7 +38,7 @@ enum Loaded {
 
 impl Subjects {
     pub(crate) fn new(stage: &Stage) -> Self {
-        Self { stage: *stage, loaded: HashMap::new(), warm: HashSet::new() }
+        Self { stage: *stage, loaded: HashMap::new(), warm: HashSet::new(), lists: HashMap::new() }
     }
 
     /// Sees to it that the case finds the tables as it wants them; the program to measure.
@@ -40,6 +52,14 @@ impl Subjects {
             Some(Loaded::KernelLru(lru)) => lru.program()?,
             None => anyhow::bail!("{} is not loaded", case.name),
         };
+        if let (Some(Loaded::Relay(relay)), Some(listed)) = (self.loaded.get_mut(&case.subject), listed(case))
+        {
+            let list = match self.lists.entry(listed) {
+                Entry::Occupied(list) => list.into_mut(),
+                Entry::Vacant(free) => free.insert(listed.compile()?),
+            };
+            relay.block(list)?;
+        }
         // Clients over their limits have to be so each time.
         if self.warm.insert((case.subject, case.sources)) || case.subject == Subject::Limited {
             warm_up(case, driver, &program)?;
@@ -57,10 +77,32 @@ impl Subjects {
     }
 }
 
+/// What is on the list in the case, if that is not empty.
+fn listed(case: &Case) -> Option<Listed> {
+    match (case.subject, case.prefixes, case.sources) {
+        (Subject::Listed, Some(prefixes), _) => Some(Listed::Others(prefixes)),
+        (Subject::Blocked, None, Sources::Number(sources)) => Some(Listed::Sources(sources)),
+        (Subject::Accounted | Subject::AccountedFlooded, None, _) => Some(Listed::Others(BLOCKED)),
+        _ => None,
+    }
+}
+
+impl Listed {
+    fn compile(self) -> Result<Blocklist> {
+        let mut prefixes = match self {
+            Self::Others(prefixes) => return Blocklist::of(&unlisting(prefixes)),
+            Self::Sources(sources) => of_sources(sources),
+        };
+        prefixes.extend(unlisting(BLOCKED));
+        Blocklist::of(&prefixes)
+    }
+}
+
 fn load(subject: Subject, stage: &Stage) -> Result<Loaded> {
     Ok(match subject {
         Subject::Ingress => Loaded::Relay(Relay::ingress(stage, "")?),
         Subject::Accounted | Subject::AccountedFlooded => Loaded::Relay(Relay::ingress(stage, &wide())?),
+        Subject::Blocked | Subject::Listed => Loaded::Relay(Relay::ingress(stage, "")?),
         Subject::Limited => Loaded::Relay(Relay::ingress(stage, NARROW)?),
         Subject::Egress => Loaded::Relay(Relay::egress(stage)?),
         Subject::KernelLru | Subject::KernelLruFlooded => {

@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 
 use crate::{process, setup, workspace};
 
-/// Measure nanoseconds a packet of each way over a program that only returns XDP_TX (needs root)
+/// Measure nanoseconds a packet of each way over a program that only returns XDP_TX, or XDP_DROP for what is dropped, and check that two
+/// CPUs lose no count (needs root)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Print one JSON object a line

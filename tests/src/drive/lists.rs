@@ -3,9 +3,54 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, ArrayOfMaps, MapData};
 use ipnet::Ipv4Net;
+use relay_abi::list::{Prefix, slot};
+use relay_abi::maps;
+use relay_userspace::lists::Kind;
+use relay_userspace::lists::compiled::{Item, TooLong, compile};
 
+use super::relay::Relay;
 use super::sources::{FRESH, NUMBERED, address, number};
+
+/// Prefixes that are blocked, as the packet path reads them.
+pub struct Blocklist(Array<MapData, Line>);
+
+type Line = [u64; 8];
+
+impl Blocklist {
+    /// Compiles a list.
+    pub fn of(prefixes: &[Ipv4Net]) -> Result<Self> {
+        let item = |prefix: &Ipv4Net| Item {
+            prefix: Prefix { address: prefix.network().to_bits(), length: prefix.prefix_len() },
+            kind: Kind::Blocked,
+            expires: None,
+        };
+        let items: Vec<Item> = prefixes.iter().map(item).collect();
+        let compiled = match compile(&items) {
+            Ok(compiled) => compiled,
+            Err(TooLong(rules)) => bail!("{rules} prefixes are too many for a list"),
+        };
+        let lines = compiled.lines();
+        let mut array = Array::create(u32::try_from(lines.len())?, FLAGS).context("cannot make a list")?;
+        for (number, line) in (0..).zip(lines) {
+            array.set(number, line, 0)?;
+        }
+        Ok(Self(array))
+    }
+}
+
+impl Relay {
+    /// Puts a list in the place of the one that the configuration has.
+    pub fn block(&mut self, list: &Blocklist) -> Result<()> {
+        let mut lists: ArrayOfMaps<_, Array<MapData, Line>> = self.map_mut(maps::LISTS)?.try_into()?;
+        lists.set(slot::CONFIGURED, &list.0, 0).context("cannot put a list in force")
+    }
+}
+
+/// `BPF_F_MMAPABLE` and `BPF_F_INNER_MAP`, which the arrays of lists have.
+const FLAGS: u32 = 1 << 10 | 1 << 12;
 
 /// So many prefixes, which hold none of the sources that are ever driven.
 pub fn unlisting(count: usize) -> Vec<Ipv4Net> {

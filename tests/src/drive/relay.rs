@@ -59,8 +59,8 @@ impl Relay {
     fn publish(&mut self, image: &Image) -> Result<()> {
         let mut inner = Array::<MapData, Image>::create(1, MMAPABLE)?;
         inner.set(0, image, 0)?;
-        let generations = self.object.map_mut(maps::GENERATIONS).context("no generations")?;
-        let mut generations: ArrayOfMaps<_, Array<MapData, Image>> = generations.try_into()?;
+        let mut generations: ArrayOfMaps<_, Array<MapData, Image>> =
+            self.map_mut(maps::GENERATIONS)?.try_into()?;
         generations.set(0, &inner, 0)?;
         Ok(())
     }
@@ -86,6 +86,11 @@ impl Relay {
     /// A map of the object.
     pub(super) fn map(&self, name: &str) -> Result<&Map> {
         self.object.map(name).with_context(|| format!("the object has no map {name}"))
+    }
+
+    /// A map of the object, to change it.
+    pub(super) fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
+        self.object.map_mut(name).with_context(|| format!("the object has no map {name}"))
     }
 }
 
