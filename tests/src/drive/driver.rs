@@ -1,5 +1,6 @@
 //! Driving: live-frame test runs of a driver, which makes the packets and jumps to a program.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -95,18 +96,15 @@ impl Driver {
         order: Order,
         packets: u32,
     ) -> Result<Duration> {
-        let frame = packet.frame(self.stage.near_mac, self.stage.far_mac);
+        // The driver fills in the client's address.
+        let frame = packet.frame(Ipv4Addr::UNSPECIFIED, self.stage.near_mac, self.stage.far_mac);
         self.template.set(0, self.template(&frame, order), 0)?;
         if let Order::Fresh = order {
             self.turn = self.turn.wrapping_add(packets);
         }
         self.random = self.random.wrapping_mul(0x915f_77f5) | 1;
         self.target.set(0, program, 0)?;
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: Vec<u8> = [0, frame.len() as u32, 0, self.stage.ifindex, 0, 0]
-            .into_iter()
-            .flat_map(u32::to_ne_bytes)
-            .collect();
+        let context = context(&frame, &self.stage);
         let options = TestRunOptions {
             data_in: Some(&frame),
             ctx_in: Some(&context),
@@ -146,6 +144,27 @@ const PROGRAMS: [&str; 7] = [
 
 /// Packets that the kernel hands on together: as many as a device's poll.
 const BATCH: u32 = 64;
+
+/// `struct xdp_md` of a frame that comes in at the near end: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+/// egress_ifindex.
+fn context(frame: &[u8], stage: &Stage) -> Vec<u8> {
+    [0, frame.len() as u32, 0, stage.ifindex, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+/// Runs a program on one frame: the action it returns, and the frame it leaves.
+pub(super) fn run_once(program: &Xdp, frame: &[u8], stage: &Stage) -> Result<(u32, Vec<u8>)> {
+    let context = context(frame, stage);
+    let mut out = vec![0; 2048];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::new()
+    };
+    let result = program.test_run(options).context("the kernel refuses the test run")?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
+}
 
 /// An XDP program of an object.
 pub(super) fn xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {

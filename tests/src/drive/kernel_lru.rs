@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use relay_abi::Image;
 use relay_abi::image::{Backend, Peer, Service};
 
-use super::driver::{fd, load_object, xdp};
+use super::driver::{fd, load_object, run_once, xdp};
 use super::relay::{compiled, ingress_config};
 use super::stage::Stage;
 
@@ -93,6 +93,11 @@ impl KernelLru {
     /// The program.
     pub fn program(&mut self) -> Result<ProgramFd> {
         fd(xdp(&mut self.object, PROGRAM)?)
+    }
+
+    /// Runs the program on one frame: the action it returns, and the frame it leaves.
+    pub fn run_once(&mut self, frame: &[u8], stage: &Stage) -> Result<(u32, Vec<u8>)> {
+        run_once(xdp(&mut self.object, PROGRAM)?, frame, stage)
     }
 
     /// Packets that were forwarded.

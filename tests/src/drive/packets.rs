@@ -25,8 +25,6 @@ pub const UDP_PORT: u16 = 5000;
 pub const TCP_PORT: u16 = 443;
 /// The port of all clients.
 const CLIENT_PORT: u16 = 40_000;
-/// In the place of the client's address.
-const CLIENT: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 /// Bytes of the IPv4 packet of a client, which make an Ethernet frame of 60.
 pub const BYTES: u64 = 46;
@@ -42,13 +40,14 @@ impl Packet {
         }
     }
 
-    /// The frame from one station to another, without the client's address.
-    pub fn frame(self, to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+    /// The frame from one station to another, from or to a client.
+    pub fn frame(self, client: Ipv4Addr, to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+        let client = (client, CLIENT_PORT);
         let inner = match self {
-            Self::Forward => udp((CLIENT, CLIENT_PORT), (VIP, UDP_PORT)),
-            Self::ForwardSyn => syn((CLIENT, CLIENT_PORT), (VIP, TCP_PORT)),
-            Self::TunnelForward => udp((CLIENT, CLIENT_PORT), (BACKEND, UDP_PORT)),
-            Self::Return | Self::TunnelReturn => udp((BACKEND, UDP_PORT), (CLIENT, CLIENT_PORT)),
+            Self::Forward => udp(client, (VIP, UDP_PORT)),
+            Self::ForwardSyn => syn(client, (VIP, TCP_PORT)),
+            Self::TunnelForward => udp(client, (BACKEND, UDP_PORT)),
+            Self::Return | Self::TunnelReturn => udp((BACKEND, UDP_PORT), client),
         };
         let mut frame = [to.as_slice(), &from, &[8, 0]].concat();
         if matches!(self, Self::Return | Self::TunnelForward) {

@@ -12,7 +12,7 @@ use relay_userspace::config::{Secrets, examine_bytes};
 use relay_userspace::load::OBJECT;
 
 use super::addresses::{BACKEND, LOCAL, PEER, VIP};
-use super::driver::{fd, xdp};
+use super::driver::{fd, run_once, xdp};
 use super::packets::{TCP_PORT, UDP_PORT};
 use super::stage::{NEAR, Stage};
 
@@ -68,6 +68,11 @@ impl Relay {
     /// The program.
     pub fn program(&mut self) -> Result<ProgramFd> {
         fd(xdp(&mut self.object, self.program)?)
+    }
+
+    /// Runs the program on one frame: the action it returns, and the frame it leaves.
+    pub fn run_once(&mut self, frame: &[u8], stage: &Stage) -> Result<(u32, Vec<u8>)> {
+        run_once(xdp(&mut self.object, self.program)?, frame, stage)
     }
 
     /// What ended with a reason, on all CPUs.
