@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use relay_tests::capture::{Capture, Captured};
 use relay_tests::relay::Relay;
-use relay_tests::relay_config::{RelayConfig, Service, Translate};
+use relay_tests::relay_config::{RelayConfig, Service};
 use relay_tests::topology::addresses::{BACKEND, VIP};
 use relay_tests::topology::plan::{CLIENT_DEVICE, SERVICE_DEVICE};
 use relay_tests::topology::{Namespace, Options, Place, Topology, mount_bpffs};
@@ -152,20 +152,11 @@ fn capture_points(topology: &Topology) -> Result<Vec<Capture>> {
 
 /// What the relays carry: one service keeps its port, one is listening on another one than clients ask for.
 fn services() -> Vec<Service> {
-    let address_of = |(name, protocol, port, backend_port)| Service {
-        name,
-        protocol,
-        port,
-        backend_port,
-        translate: Translate::Ingress,
-    };
-    [
-        ("web", "tcp", HTTPS_PORT, HTTPS_PORT),
-        ("echo", "udp", ECHO, ECHO),
-        ("who", "udp", WHO_AM_I, WHO_AM_I_PORT),
+    vec![
+        Service::new("web", "tcp", HTTPS_PORT, HTTPS_PORT),
+        Service::new("echo", "udp", ECHO, ECHO),
+        Service::new("who", "udp", WHO_AM_I, WHO_AM_I_PORT),
     ]
-    .map(address_of)
-    .to_vec()
 }
 
 /// Reads the address out of `address:port`.

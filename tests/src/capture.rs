@@ -4,6 +4,7 @@
 //! Frames that native XDP takes or sends never reach such a socket: capture at the far end of the cable.
 
 mod socket;
+mod witness;
 
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::topology::Namespace;
 use crate::waiting::wait_for;
 use socket::PacketSocket;
 pub(crate) use socket::link_address;
+pub use witness::{Seen, Witness};
 
 /// One frame, from its Ethernet header on.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Every packet that the relay's program saw must be in exactly one of its counters, and what was lost after the verdict
-//! must be known.
+//! Every packet that the relay's program saw must be in exactly one of its counters, what was lost after the verdict must be
+//! known, and the accounts of the clients must add up to the counters.
 //!
 //! What a veth counts (kernel 6.18, tried frame by frame): `rx_queue_N_xdp_packets` are the frames that passed the polled
 //! receive path, which exists from the moment a program is attached (GRO off) and so equals the program's runs;
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::accounts::Accounts;
 use crate::process::output_of;
 use crate::topology::Namespace;
 
@@ -128,6 +129,11 @@ impl RelayCounters {
         self.counters.iter().filter(|counter| counter.reason == reason).map(|counter| counter.packets).sum()
     }
 
+    /// How often something beside the packets' ends happened.
+    pub fn tally(&self, name: &str) -> u64 {
+        self.tallies.iter().filter(|tally| tally.name == name).map(|tally| tally.value).sum()
+    }
+
     pub fn packets(&self) -> u64 {
         self.counters.iter().map(|counter| counter.packets).sum()
     }
@@ -142,11 +148,13 @@ impl RelayCounters {
     }
 }
 
-/// The relay's counters against its devices'.
+/// The relay's counters against its devices', and against what it says of its clients.
 #[derive(Clone, Debug)]
 pub struct Balance {
     pub relay: RelayCounters,
     pub devices: DeviceCounters,
+    /// Of an ingress relay.
+    pub accounts: Option<Accounts>,
 }
 
 impl Balance {
@@ -170,7 +178,9 @@ impl Balance {
             ),
         ];
         let wrong = lines.into_iter().filter(|(_, seen, _, counted)| seen != counted);
-        wrong.map(|(what, seen, how, counted)| format!("{what}: {seen}, {how}: {counted}")).collect()
+        let wrong = wrong.map(|(what, seen, how, counted)| format!("{what}: {seen}, {how}: {counted}"));
+        let accounts = self.accounts.iter().flat_map(|accounts| accounts.faults(&self.relay));
+        wrong.chain(accounts).collect()
     }
 
     /// Packets that no counter explains, or that are counted too often.
@@ -256,7 +266,7 @@ mod tests {
     #[test]
     fn one_packet_too_few_is_a_fault() {
         let devices = DeviceCounters::parse(ETHTOOL);
-        let mut balance = Balance { relay: relay(), devices };
+        let mut balance = Balance { relay: relay(), devices, accounts: None };
         assert_eq!(balance.faults(), Vec::<String>::new());
         balance.devices.seen += 1;
         assert_eq!(balance.faults(), ["packets seen by XDP: 1002, in all counters: 1001"]);

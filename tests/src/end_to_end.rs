@@ -10,12 +10,14 @@ use anyhow::{Context, Result, bail};
 use crate::capture::{Capture, Captured};
 use crate::conservation::Balance;
 use crate::hiding::{HidingReport, scan};
+use crate::process::output_of;
 use crate::relay::Relay;
 use crate::relay_config::{RelayConfig, Service, Translate};
-use crate::topology::addresses::{BACKEND, HIDDEN, VIP};
-use crate::topology::plan::{CLIENT_DEVICE, SERVICE_DEVICE};
+use crate::topology::addresses::{BACKEND, CLIENT, HIDDEN, MORE_CLIENTS, VIP};
+use crate::topology::plan::{ATTACKER_DEVICE, CLIENT_DEVICE, SERVICE_DEVICE};
 use crate::topology::{Namespace, Options, Place, Topology, mount_bpffs};
 use crate::traffic::fetch::Browser;
+use crate::traffic::flood::{Flood, Pour};
 use crate::traffic::raw::Wire;
 use crate::traffic::udp::{Echo, ask};
 use crate::waiting::wait_until;
@@ -38,6 +40,12 @@ pub struct Setup {
     pub web: bool,
     pub ingress_extra: String,
     pub egress_extra: String,
+    /// What the ingress relay asks of clients, as [`RelayConfig::ask`] takes it: service, table, keys.
+    pub asks: Vec<(Option<&'static str>, &'static str, String)>,
+    /// Places asked for in the client table.
+    pub client_entries: u32,
+    /// Services beside those of every test.
+    pub more_services: Vec<Service>,
     /// A fixed name, for a system that outlives this process.
     pub name: Option<String>,
 }
@@ -50,6 +58,9 @@ impl Default for Setup {
             web: false,
             ingress_extra: String::new(),
             egress_extra: String::new(),
+            asks: Vec::new(),
+            client_entries: 1024,
+            more_services: Vec::new(),
             name: None,
         }
     }
@@ -84,7 +95,7 @@ pub struct Verdict {
 impl EndToEnd {
     pub fn start(setup: Setup) -> Result<Self> {
         mount_bpffs()?;
-        let mut options = setup.options;
+        let mut options = setup.options.clone();
         options.service_holds_vip = setup.translate == Translate::None;
         let topology = match &setup.name {
             Some(name) => Topology::build_named(name, options)?,
@@ -92,10 +103,14 @@ impl EndToEnd {
         };
         let client_capture = Capture::start("client side", topology.at(Place::Client)?, CLIENT_DEVICE)?;
         let web = if setup.web { Some(start_web(&topology, setup.translate)?) } else { None };
-        let services = services(setup.translate);
+        let services = services(&setup);
         let relay = |place, extra: &str| {
             let mut config = RelayConfig::of(&topology, place, &services)?;
             config.extra = extra.to_owned();
+            config.client_entries = setup.client_entries;
+            for (service, table, keys) in &setup.asks {
+                config.ask(*service, table, keys);
+            }
             let mut relay = Relay::new(&topology, config)?;
             relay.start().with_context(|| format!("start the {} relay", place.label()))?;
             Ok::<_, anyhow::Error>(relay)
@@ -148,6 +163,20 @@ impl EndToEnd {
         Capture::start("tunnel", self.topology.at(Place::Switch)?, &port)
     }
 
+    /// Makes the client so many clients more, each with an address of its own: [`MORE_CLIENTS`] plus 1 and so on.
+    pub fn add_clients(&self, count: u8) -> Result<Vec<Ipv4Addr>> {
+        let address = |number: u8| Ipv4Addr::from(u32::from(MORE_CLIENTS) + u32::from(number));
+        let all: Vec<Ipv4Addr> = (1..=count).map(address).collect();
+        let lines: String =
+            all.iter().map(|address| format!("address add {address}/32 dev {CLIENT_DEVICE}\n")).collect();
+        let batch = self.topology.directory().join("more-clients");
+        std::fs::write(&batch, lines).with_context(|| format!("write {}", batch.display()))?;
+        output_of(self.client()?.command("ip").arg("-batch").arg(&batch))?;
+        let network = format!("{MORE_CLIENTS}/24");
+        self.topology.at(Place::Ingress)?.ip(&["route", "add", &network, "via", &CLIENT.to_string()])?;
+        Ok(all)
+    }
+
     /// An echo at the service for the client's [`Self::echo_target`].
     pub fn start_echo(&self) -> Result<Echo> {
         Echo::start(self.service()?, SocketAddrV4::new(self.service_address(), ECHO))
@@ -167,17 +196,31 @@ impl EndToEnd {
         self.wire(Place::Client, CLIENT_DEVICE)
     }
 
+    /// A way to send forged packets from the attacker to its gateway.
+    pub fn attacker_wire(&self) -> Result<Wire> {
+        self.wire(Place::Attacker, ATTACKER_DEVICE)
+    }
+
+    /// Floods a service from the attacker.
+    pub fn flood(&self, pour: Pour) -> Result<Flood> {
+        let attacker = self.topology.at(Place::Attacker)?;
+        Flood::start(attacker, ATTACKER_DEVICE, self.gateway(Place::Attacker)?, pour)
+    }
+
     /// A way to send forged packets from the service host to its gateway.
     pub fn service_wire(&self) -> Result<Wire> {
         self.wire(Place::Service, SERVICE_DEVICE)
     }
 
     fn wire(&self, place: Place, device: &str) -> Result<Wire> {
+        Wire::open(self.topology.at(place)?, device, self.gateway(place)?)
+    }
+
+    fn gateway(&self, place: Place) -> Result<Ipv4Addr> {
         let default = format!("{} has no default route", place.label());
         let routes = self.topology.plan().routes.iter().filter(|route| route.place == place);
         let gateway = routes.filter_map(|route| route.text.strip_prefix("default via ")).next();
-        let gateway: Ipv4Addr = gateway.context(default)?.parse().context("read a gateway's address")?;
-        Wire::open(self.topology.at(place)?, device, gateway)
+        gateway.context(default)?.parse().context("read a gateway's address")
     }
 
     /// Asks the service as whom it sees the client.
@@ -261,17 +304,20 @@ impl EndToEnd {
 }
 
 /// The services of a test: one a kind, one of them with another port behind it.
-fn services(translate: Translate) -> Vec<Service> {
-    let all = [
-        ("web", "tcp", WEB, HTTPS_PORT),
-        ("echo", "udp", ECHO, ECHO),
-        ("who", "udp", WHO_AM_I, WHO_AM_I_PORT),
+fn services(setup: &Setup) -> Vec<Service> {
+    let mut services = vec![
+        Service::new("web", "tcp", WEB, HTTPS_PORT),
+        Service::new("echo", "udp", ECHO, ECHO),
+        Service::new("who", "udp", WHO_AM_I, WHO_AM_I_PORT),
     ];
-    let service = |(name, protocol, port, backend_port)| match translate {
-        Translate::Ingress => Service { name, protocol, port, backend_port, translate },
-        Translate::None => Service { name, protocol, port: backend_port, backend_port, translate },
-    };
-    all.map(service).to_vec()
+    services.extend(setup.more_services.iter().cloned());
+    if setup.translate == Translate::None {
+        for service in &mut services {
+            service.translate = Translate::None;
+            service.port = service.backend_port;
+        }
+    }
+    services
 }
 
 fn who_am_i_port(topology: &Topology) -> u16 {

@@ -2,6 +2,7 @@
 //! programs around the relay, captures, and the checks that are always on. It never looks inside the relay: it sees what
 //! a network engineer at the cable sees.
 
+pub mod accounts;
 pub mod capture;
 pub mod cases;
 pub mod conservation;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::accounts::Accounts;
 use crate::conservation::{Balance, DeviceCounters, RelayCounters};
 use crate::process::{Background, Finished, run};
 use crate::relay_config::RelayConfig;
-use crate::topology::{Namespace, Topology};
+use crate::topology::{Namespace, Place, Topology};
 use crate::waiting::wait_for;
 
 /// Names the binary to test; without it the newest one of this build is taken.
@@ -176,6 +177,12 @@ impl Relay {
         RelayCounters::parse(&self.command("counters", &["--json"])?.success()?)
     }
 
+    /// What an ingress relay says of its clients and services.
+    pub fn accounts(&self) -> Result<Accounts> {
+        let clients = self.command("clients", &["--json-lines"])?.success()?;
+        Accounts::parse(&clients, &self.command("status", &["--json"])?.success()?)
+    }
+
     /// Waits until this reason has counted `packets` more than in `before`.
     pub fn wait_for_reason(&self, before: &RelayCounters, reason: &str, packets: u64) -> Result<()> {
         let mut moved = Default::default();
@@ -191,7 +198,8 @@ impl Relay {
         let mut latest = None;
         let settled = wait_for("the counters to settle", BALANCE_PATIENCE, || {
             let devices = DeviceCounters::read(&self.namespace, &self.devices)?.since(&self.baseline);
-            let balance = Balance { relay: self.counters()?, devices };
+            let accounts = if self.config.place == Place::Ingress { Some(self.accounts()?) } else { None };
+            let balance = Balance { relay: self.counters()?, devices, accounts };
             let holds = balance.faults().is_empty();
             latest = Some(balance.clone());
             Ok(holds.then_some(balance))

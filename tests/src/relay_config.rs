@@ -29,6 +29,15 @@ pub struct Service {
     /// Where the service listens; equal to `port` where nothing is translated.
     pub backend_port: u16,
     pub translate: Translate,
+    /// Further keys that an ingress relay has for it, as they stand in the file.
+    pub keys: &'static str,
+}
+
+impl Service {
+    /// One whose packets the ingress relay rewrites.
+    pub fn new(name: &'static str, protocol: &'static str, port: u16, backend_port: u16) -> Self {
+        Self { name, protocol, port, backend_port, translate: Translate::Ingress, keys: "" }
+    }
 }
 
 /// What one relay is told.
@@ -63,7 +72,12 @@ impl RelayConfig {
         let arms = match place {
             Place::Ingress => ["public", "tunnel"],
             Place::Egress => ["tunnel", "service"],
-            Place::Client | Place::ClientRouter | Place::ServiceRouter | Place::Service | Place::Switch => {
+            Place::Client
+            | Place::Attacker
+            | Place::ClientRouter
+            | Place::ServiceRouter
+            | Place::Service
+            | Place::Switch => {
                 bail!("{} is no relay", place.label())
             }
         };
@@ -168,7 +182,7 @@ impl RelayConfig {
             lines.push("translate = \"none\"".to_owned());
         }
         if ingress {
-            lines.push(self.tables(Some(service.name), "services."));
+            lines.push(service.keys.to_owned() + &self.tables(Some(service.name), "services."));
         }
         if !(ingress && untranslated) {
             let backend = self.backend;
@@ -223,8 +237,7 @@ mod tests {
     #[test]
     fn what_is_asked_of_clients_is_in_the_file() -> Result<()> {
         let directory = tempfile::tempdir()?;
-        let service =
-            |name, translate| Service { name, protocol: "tcp", port: 80, backend_port: 80, translate };
+        let service = |name, translate| Service { translate, ..Service::new(name, "tcp", 80, 80) };
         let mut config = RelayConfig {
             place: Place::Ingress,
             services: vec![

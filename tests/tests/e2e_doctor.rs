@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use relay_tests::process::{Finished, output_of, run};
 use relay_tests::relay::binary;
-use relay_tests::relay_config::{RelayConfig, Service, Translate};
+use relay_tests::relay_config::{RelayConfig, Service};
 use relay_tests::topology::{Options, Place, Topology};
 use relay_tests::{EndToEnd, Setup, privileged};
 use serde_json::Value;
@@ -56,7 +56,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn services() -> [Service; 1] {
-    [Service { name: "web", protocol: "tcp", port: 443, backend_port: 443, translate: Translate::Ingress }]
+    [Service::new("web", "tcp", 443, 443)]
 }
 
 /// Runs doctor on a host; gives its exit code and what it found.

@@ -4,6 +4,12 @@ use std::net::Ipv4Addr;
 
 /// The client's own address. Public documentation range: private sources may rightly be refused.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+/// More addresses of the client's: so many clients as it takes on.
+pub const MORE_CLIENTS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 0);
+/// Another host on the client's link.
+pub const ATTACKER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
+/// Where the addresses begin that the attacker takes turns with: 198.18.0.0/15 (RFC 2544).
+pub const SPOOFED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 /// The ingress relay's interface address on the client side when the client is its direct neighbour.
 pub const INGRESS_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// With a router between them: the router towards the client, the ingress relay and the router on the link between.

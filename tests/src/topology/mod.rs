@@ -121,6 +121,18 @@ impl Topology {
         Ok(wire_up::port_name(link, place))
     }
 
+    /// Makes a watched tunnel narrow: this many bits a second go towards `place`, and what waits longer than 50 ms is lost, as
+    /// on a real link.
+    pub fn narrow_tunnel(&self, place: Place, bits_per_second: u64) -> Result<()> {
+        let link = self.plan.links.iter().find(|link| link.name == "tunnel" && link.needs_switch());
+        let port = wire_up::port_name(link.context("no switch is on the tunnel")?, place);
+        let rate = format!("{bits_per_second}bit");
+        let mut command = self.at(Place::Switch)?.command("tc");
+        command.args(["qdisc", "replace", "dev", &port, "root", "tbf"]);
+        output_of(command.args(["rate", &rate, "burst", "16kb", "latency", "50ms"]))?;
+        Ok(())
+    }
+
     /// Where the relays of this topology pin: their own directory, gone with the topology.
     pub fn pin_directory(&self) -> PathBuf {
         pin_directory_of(&self.name)

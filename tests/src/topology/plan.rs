@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::addresses::{
-    BACKEND, CLIENT, CLIENT_ROUTER, EGRESS_BEFORE_ROUTER, EGRESS_SERVICE, EGRESS_TUNNEL,
+    ATTACKER, BACKEND, CLIENT, CLIENT_ROUTER, EGRESS_BEFORE_ROUTER, EGRESS_SERVICE, EGRESS_TUNNEL,
     INGRESS_BEHIND_ROUTER, INGRESS_PUBLIC, INGRESS_TUNNEL, ROUTER_TO_EGRESS, ROUTER_TO_INGRESS,
     SERVICE_ROUTER, VIP,
 };
@@ -12,6 +12,8 @@ use super::addresses::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     Client,
+    /// Another host on the client's link, which floods.
+    Attacker,
     ClientRouter,
     Ingress,
     Egress,
@@ -22,8 +24,9 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Client,
+        Self::Attacker,
         Self::ClientRouter,
         Self::Ingress,
         Self::Egress,
@@ -35,6 +38,7 @@ impl Place {
     pub fn label(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Attacker => "attacker",
             Self::ClientRouter => "client-router",
             Self::Ingress => "ingress",
             Self::Egress => "egress",
@@ -56,6 +60,8 @@ pub struct Options {
     pub one_armed_egress: bool,
     pub client_router: bool,
     pub service_router: bool,
+    /// A second host on the client's link, to which the ingress relay routes whatever it knows no better way to.
+    pub attacker: bool,
     /// The service host holds the VIP itself (`translate = "none"`).
     pub service_holds_vip: bool,
     /// The tunnel link passes a switch, where frames that XDP sends and takes can be captured.
@@ -74,6 +80,7 @@ impl Default for Options {
             one_armed_egress: false,
             client_router: false,
             service_router: false,
+            attacker: false,
             service_holds_vip: false,
             watched_tunnel: false,
             open_routing: false,
@@ -120,6 +127,8 @@ pub struct Plan {
 pub const ONE_ARM: &str = "lan";
 /// The client's only device: where the client-side capture sits.
 pub const CLIENT_DEVICE: &str = "uplink";
+/// The attacker's only device.
+pub const ATTACKER_DEVICE: &str = "uplink";
 /// The service host's only device.
 pub const SERVICE_DEVICE: &str = "net0";
 
@@ -175,6 +184,13 @@ impl Plan {
             ends: vec![end(Place::Egress, "service", &[(egress_service, 24)]), towards_service],
             switched: false,
         };
+        if options.attacker {
+            let mut ends = links.iter_mut().chain([&mut public]).map(|link| &mut link.ends);
+            let clients = ends.find(|ends| ends.iter().any(|end| end.place == Place::Client));
+            clients.into_iter().for_each(|ends| {
+                ends.push(end(Place::Attacker, ATTACKER_DEVICE, &[(ATTACKER, 24)]));
+            });
+        }
         if options.one_armed_ingress {
             tunnel.absorb(&mut public, Place::Ingress);
         }
@@ -201,6 +217,7 @@ impl Plan {
         let used = |place: Place| match place {
             Place::Switch => self.links.iter().any(Link::needs_switch),
             Place::Client
+            | Place::Attacker
             | Place::ClientRouter
             | Place::Ingress
             | Place::Egress
@@ -249,6 +266,13 @@ fn routes(
         add(Place::Ingress, format!("default via {ROUTER_TO_INGRESS}"));
     } else {
         add(Place::Client, format!("default via {ingress_public}"));
+        if options.attacker {
+            add(Place::Ingress, format!("default via {ATTACKER}"));
+        }
+    }
+    if options.attacker {
+        let gateway = if client_router { CLIENT_ROUTER } else { ingress_public };
+        add(Place::Attacker, format!("default via {gateway}"));
     }
     if options.service_router {
         add(Place::Service, format!("default via {SERVICE_ROUTER}"));
@@ -297,6 +321,18 @@ mod tests {
         assert!(!shared.ends.iter().any(|end| end.place == Place::Client));
         let ingress = shared.ends.iter().find(|end| end.place == Place::Ingress).unwrap();
         assert_eq!(ingress.addresses, ["10.0.0.1/24", "203.0.113.1/24", "192.168.100.10/32"]);
+    }
+
+    #[test]
+    fn the_attacker_shares_the_clients_link() {
+        for client_router in [false, true] {
+            let plan = Plan::of(&Options { attacker: true, client_router, ..Options::default() });
+            let shared =
+                plan.links.iter().find(|link| link.ends.iter().any(|end| end.place == Place::Attacker));
+            let places: Vec<Place> = shared.unwrap().ends.iter().map(|end| end.place).collect();
+            assert!(places.contains(&Place::Client) && shared.unwrap().needs_switch());
+            assert!(plan.places().contains(&Place::Switch));
+        }
     }
 
     #[test]

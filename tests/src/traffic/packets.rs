@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
 use anyhow::{Context, Result};
 use etherparse::{
-    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header, PacketBuilder,
+    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header,
+    PacketBuilder, TcpHeader,
 };
 
 /// Ethernet addresses of one hop.
@@ -49,6 +50,26 @@ pub fn udp6(from: SocketAddrV6, to: SocketAddrV6, payload: &[u8]) -> Result<Vec<
         .udp(from.port(), to.port())
         .write(&mut packet, payload)
         .context("build a UDP packet")?;
+    Ok(packet)
+}
+
+/// A TCP segment with the flags that `flags` names (of S, A, F, R, P, U) and no options, from its IPv4 header on.
+pub fn tcp(
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    flags: &str,
+    sequence: u32,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let mut header = TcpHeader::new(from.port(), to.port(), sequence, 64_000);
+    let set = |flag: char| flags.contains(flag);
+    (header.syn, header.ack, header.fin) = (set('S'), set('A'), set('F'));
+    (header.rst, header.psh, header.urg) = (set('R'), set('P'), set('U'));
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4(from.ip().octets(), to.ip().octets(), 64)
+        .tcp_header(header)
+        .write(&mut packet, payload)
+        .context("build a TCP packet")?;
     Ok(packet)
 }
 
@@ -139,6 +160,7 @@ mod tests {
             ipip(FROM, TO, &udp).unwrap(),
             tcp_syn(from, to, 1460).unwrap(),
             tcp_reset(from, to, 7).unwrap(),
+            tcp(from, to, "SF", 7, b"odd").unwrap(),
             echo_request(FROM, TO, 1).unwrap(),
             udp,
         ];

@@ -34,6 +34,14 @@ impl Injector {
         })
     }
 
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    pub(super) fn address(&self) -> &libc::sockaddr_ll {
+        &self.address
+    }
+
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).context("address length")?;
         // SAFETY: frame and address are as long as said and live during the call.
