@@ -86,8 +86,8 @@ fn changed_packets() -> Result<()> {
         let relay = Relay::new(name, &with, kernel.machine())?;
         let arrivals = Mutations::of(&load()?, seed)?.filter(|arrival| arrival.relay == name);
         for (number, Arrival { device, frame, .. }) in arrivals.take(CHANGED).enumerate() {
-            // Before flows of the kernel age beside those of the host.
-            if number % 250 == 0 {
+            // Before flows and clients of the kernel age beside those of the host.
+            if number % 100 == 0 {
                 host.prepare(&case, &own)?;
                 kernel.prepare(&case, &relay)?;
             }
@@ -97,8 +97,11 @@ fn changed_packets() -> Result<()> {
             for observed in [&mut expected, &mut seen] {
                 observed.counters.tallies[Tally::NeighbourReported as usize] = 0;
             }
-            if seen.counters.tally(Tally::FlowDisplaced) > 0 {
-                // Which flow goes depends on the clock: start anew.
+            if [Tally::FlowDisplaced, Tally::ClientEvicted]
+                .iter()
+                .any(|tally| seen.counters.tally(*tally) > 0)
+            {
+                // Which one goes depends on the clock: start anew.
                 host.prepare(&case, &own)?;
                 kernel.prepare(&case, &relay)?;
                 continue;

@@ -1,5 +1,6 @@
 //! What a case file says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -40,6 +41,18 @@ pub struct Case {
     /// Clients on the edge's link whose last known station the controller has written: `name station`.
     #[serde(default)]
     pub last_known: Vec<String>,
+    /// Clients that have a place in the client table, see [`super::accounts`].
+    #[serde(default)]
+    pub clients: Vec<String>,
+    /// Prefixes that have one in theirs.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// What is listed, see [`super::lists`].
+    #[serde(default)]
+    pub lists: Vec<String>,
+    /// Fair shares in force: packets a second, or bytes where the service's capacity is in bytes, by service.
+    #[serde(default)]
+    pub fair: BTreeMap<String, u64>,
     /// Why it cannot run in the kernel; if set, it runs on the host alone.
     #[serde(default)]
     pub host_only: Option<String>,
@@ -76,6 +89,15 @@ pub struct Step {
     pub flows: Option<Vec<String>>,
     #[serde(default)]
     pub spilled: Option<Vec<String>>,
+    /// Clients that have a place in the client table afterwards; without it they are not looked at.
+    #[serde(default)]
+    pub clients: Option<Vec<String>>,
+    /// Prefixes that have one in theirs, likewise.
+    #[serde(default)]
+    pub prefixes: Option<Vec<String>>,
+    /// What clients without a place account for afterwards, by service, likewise.
+    #[serde(default)]
+    pub gone: Option<Vec<String>>,
     /// Next hops on the edge that are reported to the controller.
     #[serde(default)]
     pub reports: Vec<String>,
@@ -114,6 +136,10 @@ impl Case {
             },
             spilled: Vec::new(),
             last_known: Vec::new(),
+            clients: Vec::new(),
+            prefixes: Vec::new(),
+            lists: Vec::new(),
+            fair: BTreeMap::new(),
             host_only: None,
             steps: Vec::new(),
             theme: String::new(),

@@ -1,19 +1,26 @@
 //! Cases on the host: the packet path over memory.
 
+use std::sync::atomic::AtomicU64;
+
 use anyhow::{Context, Result, bail};
 use bytemuck::Zeroable;
 use relay_abi::bucket::{Bucket, TOKEN};
 use relay_abi::counters::Counters;
+use relay_abi::event::EventBudget;
 use relay_abi::flow::FlowKey;
 use relay_abi::limits::{CHALLENGE_BUCKET, ICMP_BUCKETS};
+use relay_abi::list::Line;
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
 use relay_abi::{Ipv4, Mac, Verdict, maps};
-use relay_core::Outcome;
+use relay_core::{Apart as _, Outcome};
+use relay_userspace::lists::compiled::Compiled;
 
+use super::accounts::Words;
 use super::case::{Case, flows};
-use super::flow::{self, Flow, Words};
+use super::flow::{self, Flow, Words as FlowWords};
 use super::frame::MemFrame;
 use super::judge::{Observed, Runner};
+use super::lists;
 use super::relay::{Machine, Relay};
 use super::tables::{MemTables, NOW};
 use super::world::{self, EDGE};
@@ -38,6 +45,12 @@ impl Runner for Host {
         tables.forwarding = !relay.with.forwarding_off;
         tables.contended = relay.with.contended;
         tables.spill_refuses = relay.with.spill_refuses;
+        tables.events_lost = relay.with.events_lost;
+        Words::of_case(case, relay, relay.clock(NOW))?.store(&tables);
+        for (cost, now) in tables.fair_costs.iter_mut().zip(relay.fair_costs(&case.fair)?) {
+            *cost = now;
+        }
+        tables.lists = lists::compiled(&case.lists, tick(relay, NOW))?.map(|list| lines(&list));
         tables.neighbours = last_known(case, relay)?.into_iter().collect();
         tables.spilled =
             spilled_words(case, relay, NOW)?.into_iter().collect::<std::collections::HashMap<_, _>>().into();
@@ -54,12 +67,17 @@ impl Runner for Host {
         let mut memory = MemFrame::new(frame, ifindex).stiff(relay.with.no_head_room, relay.with.no_trim);
         tables.tallies.borrow_mut().fill(0);
         tables.reports.borrow_mut().clear();
+        tables.events.borrow_mut().clear();
+        tables.event_budgets.borrow_mut().fill(EventBudget::default());
         let outcome = match relay.program() {
             maps::PROGRAM_INGRESS => relay_core::ingress(&mut memory, tables),
             _ => relay_core::egress(&mut memory, tables),
         };
         let mut counters = Box::new(Counters::zeroed());
         let verdict = count(&mut counters, outcome, &memory, ifindex);
+        if verdict == Verdict::Drop {
+            tables.report(outcome.code(), memory.bytes().len());
+        }
         counters.tallies = *tables.tallies.borrow();
         let mut faults = Vec::new();
         if outcome.sent().is_none() && memory.writes() > 0 {
@@ -80,10 +98,18 @@ impl Runner for Host {
                 .iter()
                 .map(|(key, state)| Flow::from_words(key.addresses, *state, &relay.config, tick))
                 .collect(),
+            accounts: Words::load(tables).seen(relay, relay.clock(NOW)),
+            events: tables.events.borrow().clone(),
             reports: tables.reports.borrow().iter().map(|key| report(relay, key)).collect(),
             faults,
         })
     }
+}
+
+/// A list as tables in memory have it.
+#[must_use]
+pub fn lines(list: &Compiled) -> Vec<Line> {
+    list.lines().iter().map(|line| Line(line.map(AtomicU64::new))).collect()
 }
 
 /// Counts the end of a packet as the kernel's side does.
@@ -109,8 +135,8 @@ pub fn tick(relay: &Relay, jiffies: u64) -> u64 {
 }
 
 /// The flow table a case starts with.
-pub fn flow_words(case: &Case, relay: &Relay, jiffies: u64) -> Result<Vec<Words>> {
-    let Some(image) = &relay.image else { return Ok(vec![Words::default()]) };
+pub fn flow_words(case: &Case, relay: &Relay, jiffies: u64) -> Result<Vec<FlowWords>> {
+    let Some(image) = &relay.image else { return Ok(vec![FlowWords::default()]) };
     let tick = tick(relay, jiffies);
     flow::table(&flows(&case.flows)?, relay.with.busy_entries, &image.globals, &relay.config, tick)
 }

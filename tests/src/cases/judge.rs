@@ -1,13 +1,14 @@
 //! Whether what happened is what the case says, and nothing else.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use relay_abi::counters::{Counter, Counters};
 use relay_abi::{Reason, Tally, Verdict};
 
+use super::accounts::{self, Client, Gone, Prefix, Seen};
 use super::case::{Case, Step, flows};
 use super::flow::Flow;
 use super::relay::{Machine, Relay};
@@ -23,6 +24,10 @@ pub struct Observed {
     pub counters: Box<Counters>,
     pub flows: Vec<Flow>,
     pub spilled: Vec<Flow>,
+    /// What the relay keeps of clients.
+    pub accounts: Seen,
+    /// Code, length and earlier events left out, of each packet that was reported as dropped.
+    pub events: Vec<(u8, usize, u64)>,
     /// Next hops reported, as device and address.
     pub reports: Vec<(String, Ipv4Addr)>,
     /// What went wrong that no case can want.
@@ -68,7 +73,12 @@ fn play(
             let after = step.flows.as_ref().map(|texts| flows(texts)).transpose()?.unwrap_or(before);
             let spilled_after =
                 step.spilled.as_ref().map(|texts| flows(texts)).transpose()?.unwrap_or(spilled);
-            let wrong = compare(step, &frame, &observed, &after, &spilled_after).with_context(context)?;
+            let mut wrong = compare(step, &frame, &observed, &after, &spilled_after).with_context(context)?;
+            let reported = event(step, &frame, case.with.events_lost).with_context(context)?;
+            if observed.events != reported {
+                wrong.push(format!("events: {:?}; wanted: {reported:?}", observed.events));
+            }
+            wrong.extend(kept(step, &observed.accounts).with_context(context)?);
             for problem in wrong {
                 let _ = writeln!(problems, "  packet {}: {problem}", number + 1);
             }
@@ -110,17 +120,8 @@ fn compare(
     if tallied(&observed.counters) != tallies {
         problems.push(format!("tallies moved: {:?}; wanted: {tallies:?}", tallied(&observed.counters)));
     }
-    for (what, seen, wanted) in
-        [("flows", &observed.flows, after), ("spilled flows", &observed.spilled, spilled)]
-    {
-        let missing = |of: &[Flow], from: &[Flow]| -> Vec<String> {
-            of.iter().filter(|flow| !from.contains(flow)).map(Flow::to_string).collect()
-        };
-        let (lacks, more) = (missing(wanted, seen), missing(seen, wanted));
-        if seen.len() != wanted.len() || !lacks.is_empty() || !more.is_empty() {
-            problems.push(format!("{what}: missing {lacks:?}, unwanted {more:?}, {} in all", seen.len()));
-        }
-    }
+    problems.extend(unlike("flows", &observed.flows, after));
+    problems.extend(unlike("spilled flows", &observed.spilled, spilled));
     let mut reports = Vec::new();
     for name in &step.reports {
         reports.push((world::EDGE.to_owned(), world::address(name)?));
@@ -130,6 +131,41 @@ fn compare(
     }
     problems.extend(bytes(&observed.bytes, &step.wanted_frame()?));
     Ok(problems)
+}
+
+/// What the relay keeps of clients, where the step says so; and whether it adds up.
+fn kept(step: &Step, seen: &Seen) -> Result<Vec<String>> {
+    let mut problems = accounts::wrong(seen);
+    if let Some(texts) = &step.clients {
+        let wanted: Vec<Client> = texts.iter().map(|text| Client::read(text)).collect::<Result<_>>()?;
+        problems.extend(unlike("clients", &seen.clients, &wanted));
+    }
+    if let Some(texts) = &step.prefixes {
+        let wanted: Vec<Prefix> = texts.iter().map(|text| Prefix::read(text)).collect::<Result<_>>()?;
+        problems.extend(unlike("prefixes", &seen.prefixes, &wanted));
+    }
+    if let Some(texts) = &step.gone {
+        let wanted: Vec<Gone> = texts.iter().map(|text| Gone::read(text)).collect::<Result<_>>()?;
+        problems.extend(unlike("gone", &seen.gone(), &wanted));
+    }
+    Ok(problems)
+}
+
+/// Every dropped packet is reported, whole, unless there is no room.
+fn event(step: &Step, frame: &[u8], lost: bool) -> Result<Vec<(u8, usize, u64)>> {
+    let end = step.wanted_end()?;
+    let reported = end.verdict == Verdict::Drop && !lost;
+    Ok(reported.then_some((end.reason as u8, frame.len(), 0)).into_iter().collect())
+}
+
+/// What of two collections is in one alone.
+fn unlike<T: PartialEq + Display>(what: &str, seen: &[T], wanted: &[T]) -> Option<String> {
+    let missing = |of: &[T], from: &[T]| -> Vec<String> {
+        of.iter().filter(|one| !from.contains(one)).map(T::to_string).collect()
+    };
+    let (lacks, more) = (missing(wanted, seen), missing(seen, wanted));
+    let same = seen.len() == wanted.len() && lacks.is_empty() && more.is_empty();
+    (!same).then(|| format!("{what}: missing {lacks:?}, unwanted {more:?}, {} in all", seen.len()))
 }
 
 /// Bytes that a sent packet is counted with: those of the packet as it came in, without padding.
@@ -213,6 +249,10 @@ pub fn difference(host: &Observed, kernel: &Observed) -> Vec<String> {
         if host.len() != kernel.len() || !lacks.is_empty() || !more.is_empty() {
             problems.push(format!("the host alone keeps {:?}, the kernel {:?}", words(&lacks), words(&more)));
         }
+    }
+    problems.extend(accounts::difference(&host.accounts, &kernel.accounts));
+    if host.events != kernel.events {
+        problems.push(format!("the host reports {:?}, the kernel {:?}", host.events, kernel.events));
     }
     if let Some(bytes) = bytes(&kernel.bytes, &host.bytes) {
         problems.push(format!("host and kernel write differently: {bytes}"));

@@ -2,14 +2,16 @@
 //!
 //! A case names a relay (a real configuration, compiled by the real compiler), what its tables hold, a packet in words, and
 //! everything that may change: verdict, reason, every byte that goes out, every counter and tally, every flow. What moves
-//! without being named fails the case.
+//! without being named fails the case. Accounts of clients are looked at where a case names them; that they add up always is.
 
+pub mod accounts;
 pub mod case;
 pub mod flow;
 pub mod frame;
 pub mod host;
 pub mod judge;
 pub mod kernel;
+pub mod lists;
 pub mod mutation;
 pub mod packet;
 pub mod relay;

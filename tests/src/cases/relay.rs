@@ -1,20 +1,24 @@
 //! The relay of a case: a real configuration, changed as the case says, compiled by the real compiler.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use relay_abi::image::{Service, option};
+use relay_abi::limit::{byte_cost, packet_cost};
 use relay_abi::{Image, Ipv4, maps};
-use relay_userspace::compile::{Clock, Link, Links, NextHops, ResolvedHop, compile};
+use relay_userspace::compile::{Clock, Link, Links, NextHops, ResolvedHop, compile, tick_shift};
 use relay_userspace::config::policy::Proof;
 use relay_userspace::config::valid::{Config, Protocol, Role};
 use relay_userspace::config::{Secrets, examine_bytes};
 use serde::Deserialize;
 
+use super::accounts;
 use super::world::{self, EDGE, TUNNEL};
 
 /// Seed of the flow table's placement.
@@ -23,6 +27,14 @@ const FLOW_SEED: u64 = 0x5eed_0f10_5eed_0f11;
 pub const FLOW_ENTRIES: u32 = 64;
 /// Ticks since 1970 less the clock of the cases, in every image: some number that is no multiple of an epoch.
 pub const EPOCH_OFFSET: u64 = 425_000_001_234;
+/// Clients that the table of a case is made for, and sets that this and the table of prefixes have.
+pub const CLIENT_ENTRIES: u32 = 32;
+pub const CLIENT_SETS: u32 = 16;
+pub const PREFIX_SETS: u32 = 64;
+/// No relay of the cases has more services.
+pub const SERVICES: usize = 8;
+/// Seconds of a relay's limits in a second of a case's: so slow that the time a case takes in the kernel does not matter.
+pub const SLOWER: u64 = 60;
 const HASH_KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
 /// In what the relay of a case differs from the one in `tests/cases/relays`.
@@ -39,6 +51,10 @@ pub struct With {
     pub icmp_prefix_rate: Option<u32>,
     /// Fewer than a configuration may ask for, so that sets fill up.
     pub flow_entries: Option<u32>,
+    /// More keys of services, by their names: lines of a configuration, with `; ` between them. A second of their limits lasts a minute.
+    pub services: BTreeMap<String, String>,
+    /// Client table and prefix table have one set each.
+    pub one_set: bool,
     /// Names of peers or backends whose next hop is not known.
     pub unresolved: Vec<String>,
     /// The picks have nothing to pick.
@@ -69,6 +85,8 @@ pub struct With {
     pub no_trim: bool,
     /// Another CPU wins each race for a flow entry. Host only.
     pub contended: bool,
+    /// The ring of events is full. Host only.
+    pub events_lost: bool,
     /// The spill table takes nothing. Host only.
     pub spill_refuses: bool,
 }
@@ -77,7 +95,7 @@ impl With {
     /// Whether only the host can make this so.
     #[must_use]
     pub const fn host_only(&self) -> bool {
-        self.no_head_room || self.no_trim || self.contended || self.spill_refuses
+        self.no_head_room || self.no_trim || self.contended || self.spill_refuses || self.events_lost
     }
 }
 
@@ -102,7 +120,7 @@ pub struct Relay {
 impl Relay {
     /// The relay named `name`, changed.
     pub fn new(name: &str, with: &With, machine: Machine) -> Result<Self> {
-        let config = changed(base(name)?, with)?;
+        let config = changed(base(name, &with.services)?, with)?;
         let mut image =
             compile(&config, &links(&config, with, machine), &hops(&config, with, machine)?, FLOW_SEED, 1)
                 .map_err(|error| anyhow!("compile the relay {name}: {error}"))?;
@@ -117,6 +135,10 @@ impl Relay {
         }
         image.globals.epoch_jiffies =
             with.epoch_seconds.map_or(u64::MAX, |seconds| u64::from(seconds * machine.jiffies_per_second));
+        if with.one_set {
+            (image.globals.client_mask, image.globals.prefix_mask) = (0, 0);
+        }
+        image.services.iter_mut().for_each(slow_down);
         let image = (!with.unconfigured).then_some(image);
         Ok(Self { config, image, with: with.clone(), machine })
     }
@@ -128,6 +150,45 @@ impl Relay {
             Role::Ingress(_) => maps::PROGRAM_INGRESS,
             Role::Egress(_) => maps::PROGRAM_EGRESS,
         }
+    }
+
+    /// The index of a service, all of which have one VIP.
+    pub fn service_index(&self, name: &str) -> Result<u16> {
+        let index = self.service_names().iter().position(|known| *known == name);
+        index.map(|index| index as u16).with_context(|| format!("the relay has no service `{name}`"))
+    }
+
+    /// The name of the service with an index.
+    #[must_use]
+    pub fn service_name(&self, index: u16) -> String {
+        let names = self.service_names();
+        names.get(usize::from(index)).map_or_else(|| format!("service-{index}"), |name| (*name).to_owned())
+    }
+
+    fn service_names(&self) -> Vec<&str> {
+        match &self.config.role {
+            Role::Ingress(ingress) => ingress.services.iter().map(|service| service.name.as_str()).collect(),
+            Role::Egress(_) => Vec::new(),
+        }
+    }
+
+    /// The time of this relay.
+    #[must_use]
+    pub fn clock(&self, jiffies: u64) -> accounts::Clock {
+        let jiffies_per_second = self.machine.jiffies_per_second;
+        accounts::Clock { jiffies, jiffies_per_second, tick_shift: tick_shift(jiffies_per_second) }
+    }
+
+    /// What a fair share costs, by index of its service.
+    pub fn fair_costs(&self, shares: &BTreeMap<String, u64>) -> Result<[u64; SERVICES]> {
+        let mut costs = [0; SERVICES];
+        for (name, rate) in shares {
+            let index = usize::from(self.service_index(name)?);
+            let options = self.image.as_ref().map_or(0, |image| image.services[index].options);
+            let cost = if options & option::FAIR_BYTES != 0 { byte_cost } else { packet_cost };
+            costs[index] = SLOWER * cost(*rate, self.machine.jiffies_per_second);
+        }
+        Ok(costs)
     }
 
     /// The interface of a name, on this machine.
@@ -148,21 +209,35 @@ impl Relay {
     }
 }
 
-fn base(name: &str) -> Result<Config> {
-    static RELAYS: OnceLock<Result<[Config; 2], String>> = OnceLock::new();
-    let read = || -> Result<[Config; 2]> { Ok([read("ingress")?, read("egress")?]) };
-    let relays = RELAYS.get_or_init(|| read().map_err(|error| format!("{error:#}")));
-    let [ingress, egress] = relays.as_ref().map_err(|error| anyhow!("{error}"))?;
-    match name {
-        "ingress" => Ok(ingress.clone()),
-        "egress" => Ok(egress.clone()),
-        _ => bail!("there is no relay `{name}` in tests/cases/relays"),
+/// The relay of a file, with more keys of its services.
+fn base(name: &str, services: &BTreeMap<String, String>) -> Result<Config> {
+    static RELAYS: OnceLock<Mutex<HashMap<Known, Config>>> = OnceLock::new();
+    let relays = RELAYS.get_or_init(Mutex::default);
+    let known = (name.to_owned(), services.clone());
+    let mut relays = relays.lock().map_err(|_| anyhow!("another test failed while it read a relay"))?;
+    if let Some(config) = relays.get(&known) {
+        return Ok(config.clone());
     }
+    let config = read(name, services)?;
+    relays.insert(known, config.clone());
+    Ok(config)
 }
 
-fn read(name: &str) -> Result<Config> {
+/// Name and keys of a relay that was read.
+type Known = (String, BTreeMap<String, String>);
+
+fn read(name: &str, services: &BTreeMap<String, String>) -> Result<Config> {
+    if name != "ingress" && name != "egress" {
+        bail!("there is no relay `{name}` in tests/cases/relays");
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("cases/relays/{name}.toml"));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    for (service, keys) in services {
+        let start = format!("[[services]]\nname = \"{service}\"\n");
+        let at =
+            text.find(&start).with_context(|| format!("{} has no service `{service}`", path.display()))?;
+        text.insert_str(at + start.len(), &format!("{}\n", keys.replace("; ", "\n")));
+    }
     let mut key = tempfile::NamedTempFile::new().context("make a file for the hash key")?;
     writeln!(key, "{HASH_KEY}").context("write the hash key")?;
     let mode = std::fs::Permissions::from_mode(0o600);
@@ -170,6 +245,16 @@ fn read(name: &str) -> Result<Config> {
     let text = text.replace("HASH_KEY\"", &format!("{}\"", key.path().display()));
     let report = examine_bytes(format!("{name}.toml"), text.into_bytes(), Secrets::Required);
     report.config().cloned().with_context(|| format!("{} is not valid: {report:?}", path.display()))
+}
+
+/// Stretches the limits of a service.
+fn slow_down(service: &mut Service) {
+    service.burst *= SLOWER;
+    for costs in [&mut service.client, &mut service.prefix, &mut service.total] {
+        costs.packet *= SLOWER;
+        costs.byte *= SLOWER;
+        costs.connection *= SLOWER;
+    }
 }
 
 fn changed(mut config: Config, with: &With) -> Result<Config> {
@@ -185,10 +270,12 @@ fn changed(mut config: Config, with: &With) -> Result<Config> {
     }
     if let Role::Ingress(ingress) = &mut config.role {
         let clients = &mut ingress.clients;
+        clients.entries = CLIENT_ENTRIES;
         clients.challenge_rate = with.challenge_rate.unwrap_or(clients.challenge_rate);
-        let proof = with.proof.as_deref().map(proof).transpose()?.unwrap_or_default();
-        for service in ingress.services.iter_mut().filter(|service| service.protocol == Protocol::Tcp) {
-            service.policy.proof = proof;
+        if let Some(proof) = with.proof.as_deref().map(proof).transpose()? {
+            for service in ingress.services.iter_mut().filter(|service| service.protocol == Protocol::Tcp) {
+                service.policy.proof = proof;
+            }
         }
     }
     Ok(config)

@@ -53,6 +53,8 @@ pub struct MemTables {
     pub event_budgets: RefCell<Vec<EventBudget>>,
     /// Code, length and suppressed events of each report.
     pub events: RefCell<Vec<(u8, usize, u64)>>,
+    /// The ring of events is full.
+    pub events_lost: bool,
     flows: Vec<FlowSet>,
 }
 
@@ -79,6 +81,7 @@ impl MemTables {
             lists: Default::default(),
             event_budgets: RefCell::new(vec![EventBudget::default(); REASON_CODES]),
             events: RefCell::default(),
+            events_lost: false,
             image,
             now: Cell::new(NOW),
             edge,
@@ -188,8 +191,10 @@ impl Tables for MemTables {
     }
 
     fn report_dropped(&self, reason_code: u8, length: usize, suppressed: u64) -> bool {
-        self.events.borrow_mut().push((reason_code, length, suppressed));
-        true
+        if !self.events_lost {
+            self.events.borrow_mut().push((reason_code, length, suppressed));
+        }
+        !self.events_lost
     }
 
     fn spilled_flow(&self, key: &FlowKey) -> Option<u64> {

@@ -5,20 +5,22 @@ use aya::Ebpf;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use bytemuck::Zeroable as _;
 use relay_abi::bucket::Bucket;
-use relay_abi::client::{ClientDetails, ClientSet};
 use relay_abi::counters::Counters;
+use relay_abi::event::EventBudget;
 use relay_abi::flow::FlowKey;
-use relay_abi::limit::PrefixSet;
-use relay_abi::limits::BUCKETS;
+use relay_abi::limits::{BUCKETS, REASON_CODES};
 use relay_abi::neighbour::{Neighbour, NeighbourKey};
-use relay_abi::service_state::ServiceState;
 use relay_abi::{Image, maps as names};
 
+use super::CPU;
+use crate::cases::accounts::Words as AccountWords;
 use crate::cases::flow::Words;
 use crate::cases::relay::Relay;
 
-/// `BPF_F_MMAPABLE`, which the arrays that hold images have.
+/// `BPF_F_MMAPABLE`, which the arrays that hold images and lists have.
 const MMAPABLE: u32 = 1 << 10;
+/// `BPF_F_INNER_MAP`, which those that hold lists have as well.
+const ANY_LENGTH: u32 = 1 << 12;
 
 pub(super) struct Maps<'ebpf>(pub(super) &'ebpf mut Ebpf);
 
@@ -85,25 +87,6 @@ impl Maps<'_> {
         (0..flows.len()).map(|index| flows.get(&index, 0).context("read FLOWS")).collect()
     }
 
-    /// Forgets all clients, and what was counted of services for more than this CPU.
-    pub(super) fn clear_clients(&mut self) -> Result<()> {
-        self.clear::<ClientSet, { size_of::<ClientSet>() / 8 }>(names::CLIENTS)?;
-        self.clear::<ClientDetails, { size_of::<ClientDetails>() / 8 }>(names::CLIENT_DETAILS)?;
-        self.clear::<PrefixSet, { size_of::<PrefixSet>() / 8 }>(names::PREFIXES)?;
-        self.clear::<ServiceState, { size_of::<ServiceState>() / 8 }>(names::SERVICE_STATES)
-    }
-
-    /// Fills an array of values that are made of `WORDS` words with zeroes.
-    fn clear<V, const WORDS: usize>(&mut self, name: &str) -> Result<()> {
-        const { assert!(size_of::<V>() == 8 * WORDS) };
-        let mut array: Array<_, [u64; WORDS]> =
-            self.open(name)?.try_into().with_context(|| format!("open {name}"))?;
-        let all = 0..array.len();
-        all.into_iter()
-            .try_for_each(|index| array.set(index, [0; WORDS], 0))
-            .with_context(|| format!("empty {name}"))
-    }
-
     pub(super) fn set_spilled(&mut self, flows: &[(FlowKey, u64)]) -> Result<()> {
         replace(self.open(names::FLOW_SPILL)?.try_into().context("open FLOW_SPILL")?, flows)
     }
@@ -118,18 +101,95 @@ impl Maps<'_> {
         replace(self.open(names::NEIGHBOURS)?.try_into().context("open NEIGHBOURS")?, neighbours)
     }
 
+    /// Fills the tables that an ingress relay keeps of its clients. What this CPU is to have counted, it alone has.
+    pub(super) fn set_accounts(&mut self, words: &AccountWords) -> Result<()> {
+        self.write(names::CLIENTS, &words.clients)?;
+        self.write(names::CLIENT_DETAILS, &words.details)?;
+        self.write(names::PREFIXES, &words.prefixes)?;
+        self.write(names::SERVICE_STATES, &words.states)?;
+        let mut counters = self.service_counters()?;
+        for (index, words) in (0..).zip(&words.counters) {
+            let mut values = vec![[0; 22]; cpus()?];
+            values[CPU] = *words;
+            let values = PerCpuValues::try_from(values).context("a value for each CPU")?;
+            counters.set(index, values, 0).context("write SERVICE_COUNTERS")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn accounts(&mut self) -> Result<AccountWords> {
+        let words = AccountWords::empty();
+        let counters = self.service_counters()?;
+        let sum = |index| -> Result<[u64; 22]> {
+            let mut sum = [0_u64; 22];
+            for cpu in counters.get(&index, 0).context("read SERVICE_COUNTERS")?.iter() {
+                sum = std::array::from_fn(|field| sum[field].wrapping_add(cpu[field]));
+            }
+            Ok(sum)
+        };
+        let counters = (0..words.counters.len() as u32).map(sum).collect::<Result<_>>()?;
+        Ok(AccountWords {
+            clients: self.read(names::CLIENTS, words.clients.len())?,
+            details: self.read(names::CLIENT_DETAILS, words.details.len())?,
+            prefixes: self.read(names::PREFIXES, words.prefixes.len())?,
+            states: self.read(names::SERVICE_STATES, words.states.len())?,
+            counters,
+        })
+    }
+
+    pub(super) fn set_fair_costs(&mut self, costs: &[u64]) -> Result<()> {
+        self.write(names::FAIR_COSTS, costs)
+    }
+
+    /// Puts a list in force.
+    pub(super) fn set_list(&mut self, slot: u32, lines: &[[u64; 8]]) -> Result<()> {
+        let mut array = Array::<_, [u64; 8]>::create(lines.len() as u32, MMAPABLE | ANY_LENGTH)
+            .context("make an array for a list")?;
+        for (index, line) in (0..).zip(lines) {
+            array.set(index, line, 0).context("write a list")?;
+        }
+        let mut lists: ArrayOfMaps<_, Array<MapData, [u64; 8]>> =
+            self.open(names::LISTS)?.try_into().context("open LISTS")?;
+        lists.set(slot, &array, 0).context("publish a list")
+    }
+
+    /// Lets every reason be reported again.
+    pub(super) fn clear_event_budgets(&mut self) -> Result<()> {
+        (0..REASON_CODES as u32)
+            .try_for_each(|code| self.per_cpu(names::EVENT_BUDGETS, code, EventBudget::default()))
+    }
+
+    fn service_counters(&mut self) -> Result<PerCpuArray<&mut MapData, [u64; 22]>> {
+        self.open(names::SERVICE_COUNTERS)?.try_into().context("open SERVICE_COUNTERS")
+    }
+
+    fn write<V: aya::Pod>(&mut self, name: &str, values: &[V]) -> Result<()> {
+        let mut array: Array<_, V> = self.open(name)?.try_into().with_context(|| format!("open {name}"))?;
+        (0..).zip(values).try_for_each(|(index, value)| {
+            array.set(index, value, 0).with_context(|| format!("write {name}"))
+        })
+    }
+
+    fn read<V: aya::Pod>(&mut self, name: &str, count: usize) -> Result<Vec<V>> {
+        let array: Array<_, V> = self.open(name)?.try_into().with_context(|| format!("open {name}"))?;
+        (0..count as u32).map(|index| array.get(&index, 0).with_context(|| format!("read {name}"))).collect()
+    }
+
     fn open(&mut self, name: &str) -> Result<&mut Map> {
         self.0.map_mut(name).with_context(|| format!("the object lacks the map {name}"))
     }
 
     /// Writes the same value for each CPU.
     fn per_cpu<V: aya::Pod>(&mut self, name: &str, index: u32, value: V) -> Result<()> {
-        let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
-        let values = PerCpuValues::try_from(vec![value; cpus]).context("a value for each CPU")?;
+        let values = PerCpuValues::try_from(vec![value; cpus()?]).context("a value for each CPU")?;
         let mut map: PerCpuArray<_, V> =
             self.open(name)?.try_into().with_context(|| format!("open {name}"))?;
         map.set(index, values, 0).with_context(|| format!("write {name}"))
     }
+}
+
+fn cpus() -> Result<usize> {
+    aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))
 }
 
 /// Leaves in a hash map exactly these entries.

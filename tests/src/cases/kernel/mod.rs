@@ -9,18 +9,21 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use relay_abi::event::{EVENT_BYTES, Event};
 use relay_abi::limits::{CLIENT_WAYS, FLOW_WAYS};
 use relay_abi::neighbour::NeighbourKey;
 use relay_abi::{Verdict, maps as names};
 use relay_userspace::load::OBJECT;
 
 use self::maps::Maps;
+use super::accounts::Words;
 use super::case::Case;
 use super::flow::{self, Flow};
 use super::host;
 use super::judge::{Observed, Runner};
+use super::lists;
 use super::packet;
-use super::relay::{FLOW_ENTRIES, Machine, Relay, With};
+use super::relay::{CLIENT_SETS, FLOW_ENTRIES, Machine, PREFIX_SETS, Relay, With};
 use super::world;
 
 /// Room for what a program writes.
@@ -34,6 +37,7 @@ pub struct Kernel {
     /// The same programs, for which nothing was ever published.
     blank: Ebpf,
     misses: RingBuf<MapData>,
+    events: RingBuf<MapData>,
     /// The kernel's tick counter, and when it was read.
     clock: (u64, Instant),
 }
@@ -50,7 +54,7 @@ impl Kernel {
             tunnel: network::index(world::TUNNEL)?,
             jiffies_per_second,
         };
-        let mut ebpf = load(machine)?;
+        let mut ebpf = load()?;
         for device in [world::EDGE, world::TUNNEL] {
             // Nothing is sent here; but only a device that runs a program can be named as the one a packet came in on.
             program(&mut ebpf, names::PROGRAM_INGRESS)?
@@ -59,7 +63,9 @@ impl Kernel {
         }
         let misses = ebpf.take_map(names::NEIGHBOUR_MISSES).context("the object lacks NEIGHBOUR_MISSES")?;
         let misses = RingBuf::try_from(misses).context("open NEIGHBOUR_MISSES")?;
-        let mut kernel = Self { machine, ebpf, blank: load(machine)?, misses, clock: (0, Instant::now()) };
+        let events = ebpf.take_map(names::EVENTS).context("the object lacks EVENTS")?;
+        let events = RingBuf::try_from(events).context("open EVENTS")?;
+        let mut kernel = Self { machine, ebpf, blank: load()?, misses, events, clock: (0, Instant::now()) };
         kernel.set_clock()?;
         Ok(kernel)
     }
@@ -79,6 +85,30 @@ impl Kernel {
         }
         self.clock = (read, before);
         Ok(())
+    }
+
+    /// The events of a packet, which hold it as it came in.
+    fn events(&mut self, ifindex: u32, frame: &[u8], faults: &mut Vec<String>) -> Vec<(u8, usize, u64)> {
+        let mut events = Vec::new();
+        while let Some(record) = self.events.next() {
+            let event: Event = match bytemuck::try_pod_read_unaligned(&record) {
+                Ok(event) => event,
+                Err(error) => {
+                    faults.push(format!("an event of {} bytes: {error}", record.len()));
+                    continue;
+                }
+            };
+            let captured = frame.len().min(EVENT_BYTES);
+            let (start, rest) = event.start.split_at(captured);
+            if (event.ifindex, event.captured as usize, event.cpu as usize) != (ifindex, captured, CPU)
+                || start != &frame[..captured]
+                || rest.iter().any(|byte| *byte != 0)
+            {
+                faults.push(format!("an event is not about the packet: {event:?}"));
+            }
+            events.push((event.reason as u8, event.length as usize, u64::from(event.suppressed)));
+        }
+        events
     }
 
     fn now(&self) -> u64 {
@@ -113,7 +143,11 @@ impl Runner for Kernel {
         let now = self.now();
         let mut maps = Maps(&mut self.ebpf);
         maps.publish(relay)?;
-        maps.clear_clients()?;
+        maps.set_accounts(&Words::of_case(case, relay, relay.clock(now))?)?;
+        maps.set_fair_costs(&relay.fair_costs(&case.fair)?)?;
+        for (slot, list) in (0..).zip(lists::compiled(&case.lists, host::tick(relay, now))?) {
+            maps.set_list(slot, list.lines())?;
+        }
         maps.set_flows(&host::flow_words(case, relay, now)?)?;
         maps.set_spilled(&host::spilled_words(case, relay, now)?)?;
         maps.set_neighbours(&host::last_known(case, relay)?)?;
@@ -122,9 +156,11 @@ impl Runner for Kernel {
 
     fn run(&mut self, relay: &Relay, device: &str, frame: &[u8]) -> Result<Observed> {
         while self.misses.next().is_some() {}
+        while self.events.next().is_some() {}
         let configured = relay.image.is_some();
         let zeroed = if configured { &mut self.ebpf } else { &mut self.blank };
         Maps(zeroed).clear_counters()?;
+        Maps(&mut self.ebpf).clear_event_budgets()?;
         let (action, bytes) = self.test_run(relay, device, frame)?;
         let mut faults = Vec::new();
         let verdict = match action {
@@ -144,7 +180,9 @@ impl Runner for Kernel {
                 Err(error) => faults.push(format!("a report of {} bytes: {error}", record.len())),
             }
         }
-        let tick = host::tick(relay, self.now());
+        let events = self.events(relay.ifindex(device)?, frame, &mut faults);
+        let now = self.now();
+        let tick = host::tick(relay, now);
         let counters = Maps(if configured { &mut self.ebpf } else { &mut self.blank }).counters()?;
         let mut maps = Maps(&mut self.ebpf);
         let spilled = maps.spilled()?;
@@ -158,24 +196,25 @@ impl Runner for Kernel {
                 .iter()
                 .map(|(key, state)| Flow::from_words(key.addresses, *state, &relay.config, tick))
                 .collect(),
+            accounts: maps.accounts()?.seen(relay, relay.clock(now)),
+            events,
             reports,
             faults,
         })
     }
 }
 
-/// The object, with tables of the sizes that the relays of the cases have.
-fn load(machine: Machine) -> Result<Ebpf> {
-    let relay = Relay::new("ingress", &With::default(), machine)?;
-    let globals = relay.image.context("a plain relay has an image")?.globals;
-    let client_sets = globals.client_mask + 1;
-    let mut ebpf = EbpfLoader::new()
-        .map_max_entries(names::FLOWS, FLOW_ENTRIES / FLOW_WAYS as u32)
-        .map_max_entries(names::CLIENTS, client_sets)
-        .map_max_entries(names::CLIENT_DETAILS, client_sets * CLIENT_WAYS as u32)
-        .map_max_entries(names::PREFIXES, globals.prefix_mask + 1)
-        .load(OBJECT)
-        .context("load the BPF object")?;
+fn load() -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for (map, entries) in [
+        (names::FLOWS, FLOW_ENTRIES / FLOW_WAYS as u32),
+        (names::CLIENTS, CLIENT_SETS),
+        (names::CLIENT_DETAILS, CLIENT_SETS * CLIENT_WAYS as u32),
+        (names::PREFIXES, PREFIX_SETS),
+    ] {
+        loader.map_max_entries(map, entries);
+    }
+    let mut ebpf = loader.load(OBJECT).context("load the BPF object")?;
     for name in [names::PROGRAM_INGRESS, names::PROGRAM_EGRESS] {
         program(&mut ebpf, name)?.load().with_context(|| format!("load the program {name}"))?;
     }

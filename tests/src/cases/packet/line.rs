@@ -43,6 +43,12 @@ impl<'text> Line<'text> {
         self.words.contains(&word)
     }
 
+    /// All words without value.
+    #[must_use]
+    pub fn words(&self) -> &[&'text str] {
+        &self.words
+    }
+
     /// The first word without value.
     pub fn word(&self) -> Result<&'text str> {
         self.words.first().copied().with_context(|| format!("a line `{}` needs a word", self.kind))
