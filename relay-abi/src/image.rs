@@ -80,7 +80,7 @@ pub struct Globals {
     pub prefix_mask: u32,
     /// Netmask of the prefixes that are limited, as [`Ipv4::word`].
     pub prefix_netmask: u32,
-    /// SYN-ACKs that challenge clients, a jiffy and CPU, in units of 1 / [`crate::bucket::TOKEN`].
+    /// ACKs that challenge clients, a jiffy and CPU, in units of 1 / [`crate::bucket::TOKEN`].
     pub challenge_rate: u32,
     /// Bucket depth of the same.
     pub challenge_burst: u32,

@@ -33,7 +33,7 @@ pub const NEIGHBOUR_MISS_BYTES: u32 = 65_536;
 pub const ICMP_BUCKETS: u32 = 1024;
 /// Buckets behind those, which space the reports of missing neighbours.
 pub const REPORT_BUCKETS: u32 = 256;
-/// The bucket behind those, which limits the SYN-ACKs that challenge clients.
+/// The bucket behind those, which limits the ACKs that challenge clients.
 pub const CHALLENGE_BUCKET: u32 = ICMP_BUCKETS + REPORT_BUCKETS;
 /// All buckets of a CPU.
 pub const BUCKETS: u32 = CHALLENGE_BUCKET + 1;

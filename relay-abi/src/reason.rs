@@ -61,7 +61,7 @@ reasons! {
     5 => FragmentationNeededSent, "fragmentation_needed_sent", Send, "The packet with DF set did not fit the tunnel; its sender was told the MTU (RFC 1191).";
     6 => TimeExceededSent, "time_exceeded_sent", Send, "The packet's TTL ended here; its sender was told so (RFC 792).";
 
-    7 => SynChallenged, "syn_challenged", Send, "An unproven client's SYN was answered with a SYN-ACK whose acknowledgement number only a real client can send back (RFC 9293 section 3.10.7.3).";
+    7 => SynChallenged, "syn_challenged", Send, "An unproven client's SYN was answered with an ACK of a number that only a real client can send back (RFC 9293 section 3.10.7.3).";
 
     // Left to the kernel.
     10 => NotIp, "not_ip", Pass, "Neither IPv4 nor IPv6 (ARP, for one); left to the kernel.";

@@ -235,7 +235,8 @@ impl EndToEnd {
         let web = self.web()?;
         let authority = web.authority();
         let target = SocketAddrV4::new(VIP, WEB);
-        let browser = Browser { client: self.client()?, target, authority: &authority, limit: FETCH_LIMIT };
+        let browser =
+            Browser { client: self.client()?, target, authority: &authority, limit: FETCH_LIMIT, from: None };
         work(&browser, web)
     }
 

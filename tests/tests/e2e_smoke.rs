@@ -55,6 +55,7 @@ fn a_page_over_tls_is_fetched_whole_and_seen_by_the_capture() -> Result<()> {
             target: SocketAddrV4::new(BACKEND, HTTPS_PORT),
             authority: &authority,
             limit: Duration::from_secs(60),
+            from: None,
         };
         let copy = topology.directory().join("copy");
         for page in ["1", "10000", "100000000"] {

@@ -53,7 +53,7 @@ rules! {
     41 rule_41_without_translation_no_transport_byte_changes;
     42 rule_42_the_tunnel_takes_only_what_a_peer_sends_to_this_relay_for_its_backends;
     43 rule_43_nothing_of_the_service_leaves_but_answers_to_clients;
-    46 rule_46_a_challenge_is_a_syn_ack_that_no_client_accepts_and_no_larger_than_its_syn;
+    46 rule_46_a_challenge_is_an_ack_that_no_client_accepts_and_no_larger_than_its_syn;
     47 rule_47_only_the_reset_with_the_number_asked_for_proves_a_client;
 }
 

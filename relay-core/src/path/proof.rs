@@ -1,8 +1,10 @@
-//! Proof that a client receives at its address, without keeping state: its SYN is answered with a SYN-ACK that acknowledges a
-//! number it never sent, a keyed hash. A client that gets the SYN-ACK answers with a RST of that number (RFC 9293 section 3.10.7.3)
-//! and sends its SYN again.
+//! Proof that a client receives at its address, without keeping state: its SYN is answered with an ACK of a number it never sent,
+//! a keyed hash. A client that gets the ACK answers with a RST of that number (RFC 9293 section 3.10.7.3) and sends its SYN again.
 //!
 //! The number depends on the 4-tuple, the key that ingress relays share, and the epoch: any of them may get the RST.
+//!
+//! An ACK without SYN is what a server answers that still has an old connection of these ports (RFC 5961 section 4.2), and stateful
+//! firewalls know that. A SYN-ACK they take for invalid or, worse, for the service's: then they cut off the connection that follows.
 
 use relay_abi::image::{Globals, Service, proof};
 use relay_abi::limits::CHALLENGE_BUCKET;
@@ -15,7 +17,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
 use crate::wire::ipv4::{self, Header, Protocol};
 use crate::wire::siphash;
-use crate::wire::transport::{Ports, TCP_ACK, TCP_LENGTH, TCP_SYN};
+use crate::wire::transport::{Ports, TCP_ACK, TCP_LENGTH};
 use crate::{Frame, Tables};
 
 /// Whether an unproven SYN of the service is to be challenged; counts it where that is a question of how many there are.
@@ -83,7 +85,7 @@ fn answer<F: Frame, T: Tables>(
     {
         return Err(Reason::SynUnproven);
     }
-    let (ip, tcp) = syn_ack(syn, Ports(ports), hash);
+    let (ip, tcp) = headers(syn, Ports(ports), hash);
     frame.trim(IP + ipv4::LENGTH + TCP_LENGTH)?;
     write_ethernet(frame, &stations)?;
     frame.write_words(IP, &ip.0)?;
@@ -111,11 +113,11 @@ const fn acceptable(number: u32, sequence: u32, data: u32) -> bool {
     number.wrapping_sub(sequence).wrapping_sub(1) <= data
 }
 
-/// The headers of the challenge. Its window is zero, as in the answers of other SYN proxies: it invites nobody to send.
+/// The headers of the challenge. Its window is zero: it invites nobody to send.
 #[inline(always)]
-const fn syn_ack(syn: &Header, ports: Ports, hash: u64) -> (Header, [u32; 5]) {
+const fn headers(syn: &Header, ports: Ports, hash: u64) -> (Header, [u32; 5]) {
     const LENGTH: u16 = (ipv4::LENGTH + TCP_LENGTH) as u16;
-    const START: u32 = u32::from_ne_bytes([(TCP_LENGTH as u8 / 4) << 4, TCP_SYN | TCP_ACK, 0, 0]);
+    const START: u32 = u32::from_ne_bytes([(TCP_LENGTH as u8 / 4) << 4, TCP_ACK, 0, 0]);
     const PSEUDO: [u8; 4] = [0, Protocol::TCP.0, 0, TCP_LENGTH as u8];
     let ip = Header::atomic(0, LENGTH, TTL, Protocol::TCP, syn.destination(), syn.source());
     let (sequence, number) = (((hash >> 32) as u32).to_be(), (hash as u32).to_be());

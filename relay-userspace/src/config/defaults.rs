@@ -41,7 +41,7 @@ pub const BAN_UNPROVEN_FOR: Duration = Duration::ZERO;
 pub const CLIENT_ENTRIES: u32 = 1_048_576;
 /// Length of the prefixes that are limited.
 pub const PREFIX_LENGTH: u8 = 24;
-/// SYN-ACKs a second and CPU that challenge clients.
+/// ACKs a second and CPU that challenge clients.
 pub const CHALLENGE_RATE: u32 = 1_000_000;
 /// Samples of dropped packets a second, for each reason and CPU.
 pub const EVENT_RATE: u32 = 100;

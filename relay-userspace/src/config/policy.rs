@@ -133,7 +133,7 @@ pub struct Clients {
     pub entries: u32,
     /// Length of the prefixes that are limited.
     pub prefix_length: u8,
-    /// SYN-ACKs a second and CPU that challenge clients.
+    /// ACKs a second and CPU that challenge clients.
     pub challenge_rate: u32,
 }
 

@@ -284,7 +284,7 @@ tables! {
         protocols: OneOf<FilterMode>, Ingress, inherited(policy::Filters::default().protocols);
     }
 
-    /// Whose SYNs have to prove their source: the relay answers a SYN of an unproven client with a SYN-ACK that only a host which
+    /// Whose SYNs have to prove their source: the relay answers a SYN of an unproven client with an ACK that only a host which
     /// receives it can refuse in the right way; then its next SYN passes. Connections are not touched otherwise. A service has these values
     /// where its `[services.proof]` says nothing else.
     Proof {
@@ -321,7 +321,7 @@ tables! {
         entries: Integer<u32, { defaults::CLIENT_ENTRIES_MIN }, { defaults::CLIENT_ENTRIES_MAX }>, Ingress, default(defaults::CLIENT_ENTRIES);
         /// Length of the prefixes that `prefix_` limits are about.
         prefix_length: Integer<u8, { defaults::PREFIX_LENGTH_MIN }, 32>, Ingress, default(defaults::PREFIX_LENGTH);
-        /// SYN-ACKs that ask clients for a proof, a second and CPU: beyond that their SYNs are dropped.
+        /// ACKs that ask clients for a proof, a second and CPU: beyond that their SYNs are dropped.
         challenge_rate: Integer<u32, 1, { defaults::CHALLENGE_RATE_MAX }>, Ingress, default(defaults::CHALLENGE_RATE);
     }
 

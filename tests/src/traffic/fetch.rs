@@ -1,6 +1,6 @@
 //! Real requests of a real client: curl, with the service's name resolved to the VIP.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Fetched {
     pub size_download: u64,
     /// In seconds.
     pub time_total: f64,
+    /// Until TCP was connected, in seconds.
+    pub time_connect: f64,
     /// curl's own exit code for this transfer.
     pub exitcode: i32,
 }
@@ -28,6 +30,8 @@ pub struct Browser<'a> {
     pub target: SocketAddrV4,
     pub authority: &'a Path,
     pub limit: Duration,
+    /// The client's address to ask from; the kernel's choice without it.
+    pub from: Option<Ipv4Addr>,
 }
 
 impl Browser<'_> {
@@ -48,6 +52,9 @@ impl Browser<'_> {
         command.args(["--silent", "--show-error", "--noproxy", "*", "--http1.1"]);
         command.arg("--resolve").arg(format!("{NAME}:{port}:{address}"));
         command.arg("--cacert").arg(self.authority);
+        if let Some(from) = self.from {
+            command.arg("--interface").arg(from.to_string());
+        }
         command.arg("--max-time").arg(self.limit.as_secs().to_string());
         command.args(["--write-out", "%{json}\\n"]);
         if pages.len() > 1 {

@@ -67,6 +67,7 @@ pub(crate) const TEST: &[Need] = &[
     Need::program("tshark", "tshark"),
     Need::program("bpftool", "bpftool"),
     Need::program("ethtool", "ethtool"),
+    Need::program("nft", "nftables"),
     Need::program("ping", "iputils-ping"),
     Need::program("traceroute", "traceroute"),
     Need::file(

@@ -41,16 +41,16 @@ fn sum(words: impl IntoIterator<Item = u32>) -> u32 {
 
 /// The number in the challenge of a relay at a time, in jiffies.
 fn asked(globals: &Globals, jiffies: u64, syn: &Header, ports: Ports) -> u32 {
-    let (_, tcp) = syn_ack(syn, ports, hash(globals, syn, ports, epoch(globals, jiffies)));
+    let (_, tcp) = headers(syn, ports, hash(globals, syn, ports, epoch(globals, jiffies)));
     u32::from_be(tcp[2])
 }
 
 proptest! {
     #[test]
-    fn a_challenge_is_a_syn_ack_with_right_checksums(
+    fn a_challenge_is_an_ack_with_right_checksums(
         source: [u8; 4], destination: [u8; 4], ports: u32, hash: u64, length in 40_u16..1500
     ) {
-        let (ip, tcp) = syn_ack(&syn(source, destination, length), Ports(ports), hash);
+        let (ip, tcp) = headers(&syn(source, destination, length), Ports(ports), hash);
         prop_assert!(ip.intact() && ip.plain() && ip.dont_fragment() && !ip.fragment());
         prop_assert_eq!((ip.source(), ip.destination()), (Ipv4(destination), Ipv4(source)));
         prop_assert_eq!((ip.total_length(), ip.ttl(), ip.tos()), (40, 64, 0));
@@ -60,7 +60,7 @@ proptest! {
         let bytes: Vec<u8> = tcp.iter().flat_map(|word| word.to_ne_bytes()).collect();
         prop_assert_eq!(&bytes[4..8], &hash.to_be_bytes()[..4]);
         prop_assert_eq!(&bytes[8..12], &hash.to_be_bytes()[4..]);
-        prop_assert_eq!(&bytes[12..16], &[0x50, 0x12, 0, 0]);
+        prop_assert_eq!(&bytes[12..16], &[0x50, 0x10, 0, 0]);
         prop_assert_eq!(&bytes[18..], &[0, 0]);
     }
 
