@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,9 @@ pub struct Record {
     for_seconds: Option<u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     limits: BTreeMap<String, serde_json::Value>,
+    /// Of a ban: the client, so that events about it can be picked out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<Ipv4Addr>,
     /// Of a ban: what the client did, and which ban of it this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     ban: Option<Offender>,
@@ -71,6 +75,7 @@ impl Record {
             target: order.what.target(),
             for_seconds: order.what.lasts().map(|lasts| lasts.as_secs()),
             limits,
+            client: None,
             ban: None,
             reason: order.reason.clone(),
             result: String::new(),
@@ -109,6 +114,7 @@ impl Record {
             target: ban.address.to_string(),
             for_seconds: Some(lasts.as_secs()),
             limits: BTreeMap::new(),
+            client: Some(ban.address),
             ban: Some(Offender {
                 service: ban.service.clone(),
                 cause: ban.cause.clone(),

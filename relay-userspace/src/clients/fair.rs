@@ -5,7 +5,7 @@
 
 use relay_abi::limit::{BYTE_SHIFT, DUE_SHIFT};
 
-use super::meter::Unit;
+use super::meter::{SCALE, Unit};
 
 /// Exact values below this, and so many steps between powers of two above.
 const STEPS: u64 = 128;
@@ -153,28 +153,24 @@ impl Share {
         self.level
     }
 
-    /// The service can take something else from now on.
-    pub fn set_capacity(&mut self, capacity: u64) {
-        self.capacity = capacity as f64;
-    }
-
     /// Whether clients have to be measured, when so much was forwarded a second.
     #[must_use]
     pub fn wants_measurement(&self, forwarded: f64) -> bool {
         self.level.is_some() || forwarded > self.capacity * WATCHED
     }
 
-    /// Takes what clients asked for in so many seconds.
+    /// Takes what clients asked for in so many seconds, in parts of [`SCALE`].
     pub fn settle(&mut self, demand: &Demand, seconds: f64) {
         if seconds <= 0.0 {
             return;
         }
-        let Some(level) = demand.level(self.capacity * seconds) else {
+        let scaled = seconds * SCALE as f64;
+        let Some(level) = demand.level(self.capacity * scaled) else {
             self.calm += 1;
             self.level = self.level.filter(|_| self.calm < CALM).map(|level| level * RELIEF);
             return;
         };
-        let level = level / seconds;
+        let level = level / scaled;
         self.calm = 0;
         // Down at once; up by halves, for what is asked for may be less for a moment only.
         self.level = Some(match self.level {
@@ -194,6 +190,10 @@ mod tests {
         let mut demand = Demand::default();
         amounts.iter().for_each(|amount| demand.add(*amount));
         demand
+    }
+
+    fn scaled(amounts: &[u64]) -> Demand {
+        demand(&amounts.iter().map(|amount| amount * SCALE).collect::<Vec<u64>>())
     }
 
     /// What is let through at a level.
@@ -256,14 +256,14 @@ mod tests {
     fn peace_comes_back_some_time_after_the_flood() {
         let mut share = Share::new(1000, None);
         assert!(!share.wants_measurement(700.0) && share.wants_measurement(800.0));
-        share.settle(&demand(&[10, 5000]), 0.1);
+        share.settle(&scaled(&[10, 5000]), 0.1);
         assert_eq!(share.level(), Some(900.0));
         assert!(share.wants_measurement(0.0));
         for _ in 1..CALM {
-            share.settle(&demand(&[10, 20]), 0.1);
+            share.settle(&scaled(&[10, 20]), 0.1);
             assert!(share.level().is_some_and(|level| level > 900.0));
         }
-        share.settle(&demand(&[10, 20]), 0.1);
+        share.settle(&scaled(&[10, 20]), 0.1);
         assert_eq!(share.level(), None);
     }
 
@@ -271,7 +271,7 @@ mod tests {
     fn a_level_from_before_a_restart_is_worked_out_anew_at_once() {
         let mut share = Share::new(1000, Some(5000.0));
         assert!(share.wants_measurement(0.0));
-        share.settle(&demand(&[10, 5000]), 0.1);
+        share.settle(&scaled(&[10, 5000]), 0.1);
         assert_eq!(share.level(), Some(900.0));
     }
 
@@ -298,13 +298,13 @@ mod tests {
             let mut share = Share::new(total.div_ceil(2), start);
             // A second each; from far below it takes some halves to come near.
             for _ in 0..30 {
-                share.settle(&demand(&amounts), 1.0);
+                share.settle(&scaled(&amounts), 1.0);
             }
             let settled = share.level().unwrap();
             let wanted = total.div_ceil(2) as f64;
             prop_assert!((admitted(&amounts, Some(settled)) - wanted).abs() <= wanted * 0.01);
             for _ in 0..5 {
-                share.settle(&demand(&amounts), 1.0);
+                share.settle(&scaled(&amounts), 1.0);
                 prop_assert!((share.level().unwrap() / settled - 1.0).abs() < 1e-6);
             }
         }

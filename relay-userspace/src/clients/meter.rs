@@ -1,7 +1,10 @@
 //! What each client sent since the last look: a walk over the hot half of the client table.
 //!
-//! A million clients are 64 MB of that half; what was counted at the last look is kept in an array of its own, 12 bytes a place. The
+//! A million clients are 64 MB of that half; what was counted at the last look is kept in an array of its own, 16 bytes a place. The
 //! details, which are four times as much, are looked at only where something was dropped for a limit since.
+//!
+//! Between two looks a slow client sends one packet or none: what it asks for is a mean over the latest looks. Of a fast one it
+//! is what was counted since the last look.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,6 +14,15 @@ use relay_abi::limits::SERVICES;
 
 use super::table::Table;
 use super::totals::ServiceTotals;
+
+/// Parts of one, in which it is said how much a client asked for.
+pub const SCALE: u64 = 256;
+/// The mean of a slow client is taken over about so many looks.
+const MEAN: u32 = 16;
+/// Packets between two looks from which on a client is a fast one.
+const FAST: u64 = 8;
+/// The length of a packet, for that.
+const PACKET: u64 = 1000;
 
 /// In what a service's clients are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +52,13 @@ impl Unit {
         }
     }
 
+    const fn fast(self) -> u64 {
+        match self {
+            Self::Packets => FAST,
+            Self::Bytes => FAST * PACKET,
+        }
+    }
+
     const fn class(self) -> DropClass {
         match self {
             Self::Packets => DropClass::LimitPackets,
@@ -55,20 +74,22 @@ pub struct Measured {
     pub unit: Unit,
     /// How far its limits may be ahead of now, as in [`relay_abi::image::Service::burst`].
     pub burst: u64,
+    /// Whether there is a limit: who has nothing held against it then is never limited.
+    pub limited: bool,
 }
 
-/// What a client sent since the last look.
+/// A client that sent something since the last look, or shortly before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Index of the service.
     pub service: u8,
-    /// What was forwarded, in the service's unit.
+    /// What was forwarded since the last look, in the service's unit.
     pub forwarded: u64,
-    /// What was dropped for the client's limit. Dropped bytes are estimated: dropped packets times the mean length of the client's
-    /// forwarded ones.
-    pub dropped: u64,
-    /// Whether something was held against its limits: not so of clients that are never limited, nor while there is no limit.
-    pub charged: bool,
+    /// What it asks for between two looks, in parts of [`SCALE`]: what is forwarded, and what is dropped for its limit. Dropped bytes are
+    /// estimated: dropped packets times the mean length of the client's forwarded ones.
+    pub asked: u64,
+    /// Whether the client is never limited.
+    pub exempt: bool,
 }
 
 /// Remembers the last look.
@@ -77,6 +98,8 @@ pub struct Meter {
     marks: Vec<Mark>,
     /// Due time of the last look; `None` before the first.
     looked: Option<u64>,
+    /// Looks since the first.
+    looks: u32,
 }
 
 /// A place at the last look: whose it was, and its counts, modulo 2^32.
@@ -85,6 +108,8 @@ struct Mark {
     address: u32,
     forwarded: u32,
     dropped: u32,
+    /// What was asked for at the latest looks, in parts of [`SCALE`]; of each look a [`MEAN`]th less with each one that follows.
+    recent: u32,
 }
 
 impl Meter {
@@ -98,6 +123,8 @@ impl Meter {
     ) {
         let now = jiffies << DUE_SHIFT;
         let looked = self.looked.replace(now);
+        self.looks = if looked.is_none() { 0 } else { self.looks + 1 };
+        let share = share_of_recent(self.looks);
         self.marks.resize(table.places(), Mark::default());
         for (mark, (state, client, details)) in self.marks.iter_mut().zip(table.places_and_states()) {
             let service = client::service(state);
@@ -107,20 +134,23 @@ impl Meter {
             if mark.address != address {
                 *mark = Mark { address, ..Mark::default() };
             }
+            let unit = measured.unit;
             let counts = client.counts.load(Relaxed);
-            let forwarded = advance(&mut mark.forwarded, measured.unit, counts);
+            let forwarded = advance(&mut mark.forwarded, unit, counts);
             let Some(looked) = looked else {
-                dropped(&mut mark.dropped, measured.unit, counts, details);
+                dropped(&mut mark.dropped, unit, counts, details);
+                mark.recent = 0;
                 continue;
             };
             // A packet is dropped for a client's limit only while its due time is further ahead than the burst, and due times never
             // go back.
             let due = client.dues[0].load(Relaxed).max(client.dues[1].load(Relaxed));
             let exceeded = state & DETAILED != 0 && due > looked.saturating_add(measured.burst);
-            let dropped =
-                if exceeded { dropped(&mut mark.dropped, measured.unit, counts, details) } else { 0 };
-            if forwarded + dropped > 0 {
-                each(Sent { service, forwarded, dropped, charged: due > looked });
+            let dropped = if exceeded { dropped(&mut mark.dropped, unit, counts, details) } else { 0 };
+            let exempt = measured.limited && forwarded > 0 && due <= looked;
+            let asked = if exempt { 0 } else { mark.asked(forwarded + dropped, unit, share) };
+            if forwarded > 0 || asked > 0 {
+                each(Sent { service, forwarded, asked, exempt });
             }
         }
     }
@@ -134,6 +164,23 @@ impl Meter {
     pub fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+impl Mark {
+    /// What a client asks for that asked for so much since the last look.
+    fn asked(&mut self, amount: u64, unit: Unit, share: f64) -> u64 {
+        let scaled = amount.saturating_mul(SCALE);
+        let added = u32::try_from(scaled).unwrap_or(u32::MAX);
+        self.recent = (self.recent - self.recent.div_ceil(MEAN)).saturating_add(added);
+        if amount >= unit.fast() { scaled } else { (f64::from(self.recent) * share) as u64 }
+    }
+}
+
+/// What the recent part is to be multiplied by for a mean, after so many looks.
+fn share_of_recent(looks: u32) -> f64 {
+    let left = 1.0 - 1.0 / f64::from(MEAN);
+    let weights = (1.0 - left.powi(looks.min(1000).cast_signed())) * f64::from(MEAN);
+    1.0 / weights.max(1.0)
 }
 
 fn advance(mark: &mut u32, unit: Unit, counts: u64) -> u64 {

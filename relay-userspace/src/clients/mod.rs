@@ -5,6 +5,8 @@
 mod counts;
 mod fair;
 mod meter;
+#[cfg(test)]
+mod meter_tests;
 mod node;
 mod pick;
 mod quota;
@@ -18,7 +20,7 @@ mod totals;
 
 pub use counts::Counts;
 pub use fair::{Demand, Share, cost_of, level_of};
-pub use meter::{Measured, Meter, Sent, Unit};
+pub use meter::{Measured, Meter, SCALE, Sent, Unit};
 pub use node::{Clients, Fill};
 pub use pick::{Filter, Sort, Top};
 pub use quota::{Quota, Used};

@@ -16,25 +16,36 @@ use super::*;
 const SEED: u64 = 0x1234_5678_9abc_def1;
 
 /// A client table in this process's own memory.
-struct Fabricated {
+pub(super) struct Fabricated {
     sets: Vec<ClientSet>,
     details: Vec<ClientDetails>,
 }
 
 impl Fabricated {
-    fn new(sets: usize) -> Self {
+    pub(super) fn new(sets: usize) -> Self {
         Self {
             sets: (0..sets).map(|_| ClientSet::default()).collect(),
             details: (0..sets * CLIENT_WAYS).map(|_| ClientDetails::default()).collect(),
         }
     }
 
-    fn table(&self) -> Table<'_> {
+    pub(super) fn table(&self) -> Table<'_> {
         Table::new(&self.sets, &self.details, SEED)
     }
 
+    /// A place, by its number.
+    pub(super) fn at(&self, place: u32) -> (&Client, &ClientDetails) {
+        let number = place as usize;
+        (&self.sets[number / CLIENT_WAYS].0[number % CLIENT_WAYS], &self.details[number])
+    }
+
     /// Gives a client a free place in its set; none when it is full.
-    fn place(&self, address: Ipv4Addr, service: u16, flags: u64) -> Option<(&Client, &ClientDetails)> {
+    pub(super) fn place(
+        &self,
+        address: Ipv4Addr,
+        service: u16,
+        flags: u64,
+    ) -> Option<(&Client, &ClientDetails)> {
         let key = key(Ipv4(address.octets()), service);
         let set = client::set(key, SEED, self.sets.len() as u32 - 1);
         let ways = &self.sets[set as usize].0;
@@ -44,7 +55,7 @@ impl Fabricated {
     }
 }
 
-fn address(last: u8) -> Ipv4Addr {
+pub(super) fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 51, 100, last)
 }
 
@@ -180,84 +191,4 @@ proptest! {
         let expected: Vec<Ipv4Addr> = expected.into_iter().map(|(_, address)| address).collect();
         prop_assert_eq!(table.table().top(&Filter::default(), sort, wanted, true).addresses, expected);
     }
-}
-
-const DUE: u64 = 1 << relay_abi::limit::DUE_SHIFT;
-const BURST: u64 = 50;
-
-/// Looks at a table whose services are measured in packets, but service 1 in bytes and service 9 not at all; gives what was sent.
-fn look(meter: &mut Meter, table: &Fabricated, jiffies: u64) -> Vec<Sent> {
-    let mut services = [Some(Measured { unit: Unit::Packets, burst: BURST * DUE }); 256];
-    services[1] = Some(Measured { unit: Unit::Bytes, burst: BURST * DUE });
-    services[9] = None;
-    let mut sent = Vec::new();
-    meter.look(&table.table(), &services, jiffies, |client| sent.push(client));
-    sent
-}
-
-#[test]
-fn what_was_sent_is_what_was_counted_since_the_last_look() {
-    let table = Fabricated::new(64);
-    let (client, _) = table.place(address(1), 0, 0).unwrap();
-    client.counts.store(count(100) * 1000, Relaxed);
-    let mut meter = Meter::default();
-    assert_eq!(look(&mut meter, &table, 1000), []);
-    assert_eq!(look(&mut meter, &table, 1025), []);
-    client.counts.fetch_add(count(100) * 7, Relaxed);
-    let (new, _) = table.place(address(2), 0, 0).unwrap();
-    new.counts.store(count(100) * 3, Relaxed);
-    let (unmeasured, _) = table.place(address(3), 9, 0).unwrap();
-    unmeasured.counts.store(count(100) * 3, Relaxed);
-    let mut forwarded: Vec<u64> = look(&mut meter, &table, 1050).iter().map(|sent| sent.forwarded).collect();
-    forwarded.sort_unstable();
-    assert_eq!(forwarded, [3, 7]);
-}
-
-#[test]
-fn drops_are_looked_at_where_the_burst_was_exceeded() {
-    let table = Fabricated::new(64);
-    let (client, details) = table.place(address(1), 0, DETAILED).unwrap();
-    let mut meter = Meter::default();
-    details.drops[DropClass::LimitPackets as usize].store(40, Relaxed);
-    look(&mut meter, &table, 1000);
-    client.counts.store(count(100) * 5, Relaxed);
-    details.drops[DropClass::LimitPackets as usize].store(70, Relaxed);
-    client.dues[0].store((1020 + BURST) * DUE, Relaxed);
-    assert_eq!(
-        look(&mut meter, &table, 1025),
-        [Sent { service: 0, forwarded: 5, dropped: 30, charged: true }]
-    );
-    // Its due time says that it cannot have been dropped from since.
-    assert_eq!(look(&mut meter, &table, 1050), []);
-}
-
-#[test]
-fn dropped_bytes_are_packets_of_the_clients_mean_length() {
-    let table = Fabricated::new(64);
-    let (client, details) = table.place(address(1), 1, DETAILED).unwrap();
-    let mut meter = Meter::default();
-    look(&mut meter, &table, 1000);
-    client.counts.store(count(150) * 10, Relaxed);
-    client.dues[1].store(2000 * DUE, Relaxed);
-    details.drops[DropClass::LimitBytes as usize].store(4, Relaxed);
-    assert_eq!(
-        look(&mut meter, &table, 1025),
-        [Sent { service: 1, forwarded: 1500, dropped: 600, charged: true }]
-    );
-}
-
-#[test]
-fn counts_that_were_carried_or_begun_anew_do_not_look_huge() {
-    let table = Fabricated::new(1);
-    let (client, _) = table.place(address(1), 0, 0).unwrap();
-    client.counts.store(count(100) * 1000, Relaxed);
-    let mut meter = Meter::default();
-    look(&mut meter, &table, 1000);
-    client.counts.store(count(100) * 2, Relaxed);
-    assert_eq!(look(&mut meter, &table, 1025)[0].forwarded, 2);
-    // Another client, with more than the one before had.
-    let other = key(Ipv4(address(7).octets()), 0);
-    client.state.store(state(other, 0, 100), Relaxed);
-    client.counts.store(count(100) * 9, Relaxed);
-    assert_eq!(look(&mut meter, &table, 1050)[0].forwarded, 9);
 }

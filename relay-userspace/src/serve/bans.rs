@@ -21,14 +21,19 @@ impl Relay {
         }
         self.saver.save(&self.actions);
         for ban in &made {
-            self.saver.note(Record::banned(&self.config.node, ban));
+            self.tell(Record::banned(&self.config.node, ban));
         }
     }
 
     /// Notes the ends of bans, of which some have ended since `before`.
     pub(super) fn note_ended(&self, before: &[Ban]) {
         for ban in before {
-            self.saver.note(Record::unbanned(&self.config.node, ban));
+            self.tell(Record::unbanned(&self.config.node, ban));
         }
+    }
+
+    fn tell(&self, record: Record) {
+        self.events.journal().tell("action", &record);
+        self.saver.note(record);
     }
 }

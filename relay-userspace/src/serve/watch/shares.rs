@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use relay_abi::limits::SERVICES;
 
 use super::{Tables, Watched};
-use crate::clients::{Demand, Measured, Meter, ServiceTotals, Share, Unit, cost_of, level_of};
+use crate::clients::{Demand, Measured, Meter, SCALE, ServiceTotals, Share, Unit, cost_of, level_of};
 use crate::compile::due_units;
 use crate::config::policy::{Capacity, Limits};
 use crate::exit::Failure;
@@ -122,7 +122,8 @@ impl Shares {
         let mut services = [None; SERVICES];
         for (measured, row) in services.iter_mut().zip(&mut self.rows) {
             let Some(row) = row else { continue };
-            *measured = Some(Measured { unit: row.unit, burst: row.burst });
+            *measured =
+                Some(Measured { unit: row.unit, burst: row.burst, limited: row.share.level().is_some() });
             row.demand.clear();
             row.placed = 0;
         }
@@ -130,13 +131,12 @@ impl Shares {
         self.meter.look(&tables.clients(), &services, jiffies::now(tables.hz), |sent| {
             let Some(Some(row)) = rows.get_mut(usize::from(sent.service)) else { return };
             row.placed += sent.forwarded;
-            if !sent.charged && row.share.level().is_some() {
-                return row.demand.add_exempt(sent.forwarded);
+            if sent.exempt {
+                return row.demand.add_exempt(sent.forwarded * SCALE);
             }
-            let asked = sent.forwarded + sent.dropped;
             // Beyond its own limit a client gets nothing in any case.
-            let own = row.own.map_or(u64::MAX, |own| (own as f64 * seconds).ceil() as u64);
-            row.demand.add(asked.min(own.max(sent.forwarded)));
+            let own = row.own.map_or(u64::MAX, |own| (own as f64 * seconds * SCALE as f64).ceil() as u64);
+            row.demand.add(sent.asked.min(own));
         });
     }
 
@@ -159,7 +159,7 @@ impl Row {
             Unit::Packets => 1,
             Unit::Bytes => self.totals.forward_bytes.checked_div(self.totals.forward_packets).unwrap_or(1),
         };
-        self.demand.add_equal(size, rest.checked_div(size).unwrap_or(0));
+        self.demand.add_equal(size * SCALE, rest.checked_div(size).unwrap_or(0));
         let before = self.share.level();
         self.share.settle(&self.demand, seconds);
         let unit = self.unit.name();
@@ -167,7 +167,7 @@ impl Row {
             (None, Some(level)) => tracing::warn!(
                 "service {}: {:.0} {unit} a second are asked for, more than it can take: clients get {level:.0} each",
                 self.name,
-                self.demand.total() as f64 / seconds,
+                self.demand.total() as f64 / (seconds * SCALE as f64),
             ),
             (Some(_), None) => tracing::info!("service {} can take again all that is asked for", self.name),
             _ => {}
