@@ -84,7 +84,7 @@ impl Client {
             details[6] = tick & 0xffff_ffff;
         }
         let counts = client::count(0).wrapping_mul(packets) + bytes;
-        let word = state(self.key(relay)?, verified | u64::from(detailed) * DETAILED, tick);
+        let word = state(self.key(relay)?, verified | (u64::from(detailed) * DETAILED), tick);
         Ok(([word, counts, clock.due(self.dues[0]), clock.due(self.dues[1])], details))
     }
 
