@@ -115,6 +115,6 @@ extern "C" fn relay_report(context: *mut xdp_md, code: u32, length: u32) -> u32 
 #[inline(always)]
 fn taken(mut context: *mut xdp_md) -> XdpContext {
     // SAFETY: the instruction copies a register to itself.
-    unsafe { asm!("{context} = {context}", context = inout(reg) context, options(nomem, nostack)) };
+    unsafe { asm!("{context} = {context}", context = inout(reg) context, options(readonly, nostack)) };
     XdpContext::new(context)
 }

@@ -164,7 +164,9 @@ fn admit(service: &Service, source: Ipv4, total_length: u16) -> Result<(), u32> 
     }
     let Some(client) = found else { return Err(ending::INVALID) };
     // SAFETY: the value stays until the end of the program; other CPUs may write it, which costs tokens' exactness.
-    let (tokens, refilled) = unsafe { ((*client).tokens_ns, (*client).refilled_ns) };
+    let tokens = unsafe { (*client).tokens_ns };
+    // SAFETY: as above.
+    let refilled = unsafe { (*client).refilled_ns };
     let tokens = (tokens + now.saturating_sub(refilled)).min(BURST_NS);
     // In the place of a cost in jiffies: nanoseconds a packet.
     let cost = service.client.packet;
@@ -176,7 +178,9 @@ fn admit(service: &Service, source: Ipv4, total_length: u16) -> Result<(), u32> 
     // SAFETY: as above.
     unsafe { (*client).tokens_ns = tokens - cost };
     // SAFETY: as above.
-    let (packets, bytes) = unsafe { (&raw mut (*client).packets, &raw mut (*client).bytes) };
+    let packets = unsafe { &raw mut (*client).packets };
+    // SAFETY: as above.
+    let bytes = unsafe { &raw mut (*client).bytes };
     add(packets, 1);
     add(bytes, total_length as u64);
     Ok(())
