@@ -45,7 +45,7 @@ pub struct ClientDetails {
     pub return_packets: AtomicU64,
     /// Their bytes of IPv4 packets.
     pub return_bytes: AtomicU64,
-    /// New connections: SYNs that were forwarded.
+    /// New connections: SYNs that were admitted.
     pub connections: AtomicU64,
     /// As [`Client::dues`], of new connections.
     pub connections_due: AtomicU64,

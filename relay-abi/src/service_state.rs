@@ -38,7 +38,7 @@ pub struct ServiceCounters {
     pub return_packets: AtomicU64,
     /// Their bytes of IPv4 packets.
     pub return_bytes: AtomicU64,
-    /// SYNs forwarded.
+    /// SYNs admitted.
     pub connections: AtomicU64,
     /// Packets dropped of clients of this service.
     pub dropped_packets: AtomicU64,
