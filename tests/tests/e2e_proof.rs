@@ -1,20 +1,18 @@
 //! Clients that have to prove that they are where they say: real TCP stacks, firewalls and floods around the challenge.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use relay_tests::capture::{Capture, Frame};
+use relay_tests::capture::{Capture, Frame, Seen, Witness};
 use relay_tests::end_to_end::WEB;
 use relay_tests::packet_view::Transport;
 use relay_tests::process::output_of;
 use relay_tests::topology::addresses::VIP;
-use relay_tests::topology::plan::CLIENT_DEVICE;
+use relay_tests::topology::plan::SERVICE_DEVICE;
 use relay_tests::topology::{Namespace, Options};
 use relay_tests::traffic::fetch::{Browser, Fetched};
+use relay_tests::traffic::flood::{Kind, Pour, Sources};
 use relay_tests::traffic::packets::{tcp_reset, tcp_syn};
 use relay_tests::waiting::wait_until;
 use relay_tests::{EndToEnd, Place, Setup, privileged};
@@ -25,8 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const NOBODY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 77);
 
 fn start(syn: &str, options: Options) -> Result<EndToEnd> {
-    let ingress_extra = format!("\n[proof]\n{syn}");
-    EndToEnd::start(Setup { web: true, options, ingress_extra, ..Setup::default() })
+    EndToEnd::start(Setup { web: true, ..setup(syn, options) })
+}
+
+fn setup(syn: &str, options: Options) -> Setup {
+    Setup { options, asks: vec![(Some("web"), "proof", syn.to_owned())], ..Setup::default() }
 }
 
 const ALWAYS: &str = "syn = \"always\"";
@@ -172,7 +173,8 @@ fn challenge_to(system: &EndToEnd, from: SocketAddrV4) -> Result<u32> {
 #[test]
 fn a_relay_takes_the_proof_that_another_one_asked_for() -> Result<()> {
     privileged("a_relay_takes_the_proof_that_another_one_asked_for", || {
-        let (one, other) = (start(ALWAYS, Options::default())?, start(ALWAYS, Options::default())?);
+        let bare = || EndToEnd::start(setup(ALWAYS, Options::default()));
+        let (one, other) = (bare()?, bare()?);
         let from = SocketAddrV4::new(NOBODY, 40_000);
         let number = challenge_to(&one, from)?;
         let before = other.ingress.counters()?;
@@ -199,81 +201,32 @@ fn a_relay_takes_the_proof_that_another_one_asked_for() -> Result<()> {
     })
 }
 
-/// Addresses that a flood claims to come from: `32.0.0.0/3`, a new one for each SYN.
-fn spoofed(source: Ipv4Addr) -> bool {
-    source.octets()[0] >> 5 == 1
-}
-
-/// SYNs that nobody will answer for, from the client's link.
-struct Flood {
-    stop: Arc<AtomicBool>,
-    sender: JoinHandle<Result<u64>>,
-}
-
-impl Flood {
-    /// So many SYNs, if not stopped before, some 20,000 a second.
-    fn start(system: &EndToEnd, most: u64) -> Result<Self> {
-        const AT_ONCE: u64 = 20;
-        let (wire, stop) = (system.client_wire()?, Arc::new(AtomicBool::new(false)));
-        let told_to_stop = Arc::clone(&stop);
-        let sender = std::thread::spawn(move || {
-            let mut sent = 0;
-            while sent < most && !told_to_stop.load(Ordering::Relaxed) {
-                let until = (sent + AT_ONCE).min(most);
-                for number in sent..until {
-                    let scattered = (number as u32).wrapping_mul(0x9e37_79b1) >> 3;
-                    let source = SocketAddrV4::new(
-                        Ipv4Addr::from(32 << 24 | scattered),
-                        1024 + number as u16 % 60_000,
-                    );
-                    wire.send(&tcp_syn(source, TARGET, 1460)?)?;
-                }
-                sent = until;
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(sent)
-        });
-        Ok(Self { stop, sender })
-    }
-
-    /// Ends it; how many were sent.
-    fn stop(self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.run_out()
-    }
-
-    /// Waits for its end.
-    fn run_out(self) -> Result<u64> {
-        self.sender.join().map_err(|_panic| anyhow!("the sender of a flood panicked"))?
+fn syns(first: u64, packets: Option<u64>) -> Pour {
+    Pour {
+        kind: Kind::Syn,
+        sources: Sources::Fresh,
+        target: TARGET,
+        packets_per_second: 20_000,
+        first,
+        packets,
     }
 }
 
-/// SYNs from spoofed sources among what a host got.
-fn spoofed_syns(capture: &Capture) -> usize {
-    capture.count(|frame| {
-        Segment::of(frame).is_some_and(|segment| segment.flags == "S" && spoofed(*segment.source.ip()))
-    })
-}
-
-/// More addresses for the client, each a client of its own.
-fn add_clients<const COUNT: usize>(system: &EndToEnd) -> Result<[Ipv4Addr; COUNT]> {
-    let clients = std::array::from_fn(|number| Ipv4Addr::new(198, 51, 100, 100 + number as u8));
-    for client in clients {
-        system.client()?.ip(&["address", "add", &format!("{client}/24"), "dev", CLIENT_DEVICE])?;
-    }
-    Ok(clients)
+/// SYNs of the flood that arrived at a host.
+fn spoofed(seen: &Seen) -> u64 {
+    const TCP: u8 = 6;
+    seen.packets(TCP, WEB, |source| Sources::Fresh.hold(source))
 }
 
 #[test]
 fn no_spoofed_syn_reaches_the_service_and_curls_connect_meanwhile() -> Result<()> {
     privileged("no_spoofed_syn_reaches_the_service_and_curls_connect_meanwhile", || {
-        const CURLS: usize = 20;
-        let mut system = start(ALWAYS, Options::default())?;
-        system.may_lose = true;
-        let clients = add_clients::<CURLS>(&system)?;
-        let service = system.capture_service()?;
+        const CURLS: u8 = 20;
+        let system = start(ALWAYS, Options { attacker: true, ..Options::default() })?;
+        let clients = system.add_clients(CURLS)?;
+        let service = Witness::start(system.service()?, SERVICE_DEVICE)?;
         let before = system.ingress.counters()?;
-        let flood = Flood::start(&system, u64::MAX)?;
+        let flood = system.flood(syns(0, None))?;
         system.ingress.wait_for_reason(&before, "syn_challenged", 5_000)?;
         let started = Instant::now();
         let mut slowest = 0.0_f64;
@@ -281,22 +234,20 @@ fn no_spoofed_syn_reaches_the_service_and_curls_connect_meanwhile() -> Result<()
             slowest = slowest.max(fetch_from(&system, client)?.time_connect);
         }
         let took = started.elapsed();
-        let sent = flood.stop()?;
-        // A busy machine may lose some before the relay sees them.
-        system.ingress.wait_for_reason(&before, "syn_challenged", sent * 9 / 10)?;
+        let sent = flood.finish()?.packets;
+        system.ingress.wait_for_reason(&before, "syn_challenged", sent)?;
         let moved = system.ingress.counters()?.moved_since(&before);
-        let reached = spoofed_syns(&service);
+        let reached = spoofed(&service.finish()?);
         println!(
             "{sent} spoofed SYNs: {} challenges, {reached} reached the service; meanwhile {CURLS} new clients connected in \
              {took:.1?}, the slowest after {:.0} ms",
             moved["syn_challenged"],
             1e3 * slowest
         );
-        service.finish()?.must_be_complete()?;
         ensure!(reached == 0, "{reached} spoofed SYNs reached the service");
-        ensure!(moved["syn_proof"] == CURLS as u64, "{moved:?}");
-        // The client's own link carries the flood: where that loses a challenge, another comes a second later.
-        ensure!(slowest < 10.0, "a client waited {slowest} s for its connection");
+        ensure!(moved["syn_proof"] == u64::from(CURLS), "{moved:?}");
+        // A lost challenge, on a busy machine, costs a client a second.
+        ensure!(slowest < 5.0, "a client waited {slowest} s for its connection");
         system.finish()?;
         Ok(())
     })
@@ -307,20 +258,20 @@ fn challenges_begin_above_the_threshold_and_end_after_the_flood() -> Result<()> 
     privileged("challenges_begin_above_the_threshold_and_end_after_the_flood", || {
         const ABOVE: u64 = 100;
         const FLOOD: u64 = 20_000;
-        let mut system = start(&format!("syn = \"above\"\nabove = {ABOVE}"), Options::default())?;
-        system.may_lose = true;
-        let [first, second, third] = add_clients(&system)?;
+        let options = Options { attacker: true, ..Options::default() };
+        let system = start(&format!("syn = \"above\"\nabove = {ABOVE}"), options)?;
+        let [first, second, third] = <[Ipv4Addr; 3]>::try_from(system.add_clients(3)?)
+            .map_err(|clients| anyhow!("{clients:?} are not three clients"))?;
         let peace = system.ingress.counters()?;
         fetch_from(&system, first)?;
         ensure!(!system.ingress.counters()?.moved_since(&peace).contains_key("syn_challenged"), "in peace");
 
-        let service = system.capture_service()?;
-        let sent = Flood::start(&system, FLOOD)?.run_out()?;
+        let service = Witness::start(system.service()?, SERVICE_DEVICE)?;
+        let sent = system.flood(syns(0, Some(FLOOD)))?.run_out()?.packets;
         system.ingress.wait_for_reason(&peace, "syn_challenged", FLOOD * 9 / 10)?;
         let flooded = system.ingress.counters()?.moved_since(&peace);
-        let passed = spoofed_syns(&service) as u64;
+        let passed = spoofed(&service.finish()?);
         println!("of {sent} SYNs, {passed} reached the service");
-        service.finish()?.must_be_complete()?;
         // As many as the threshold in a tick of 1.024 s, and the flood may begin at the end of one.
         let allowed = 2 * (ABOVE * 1024 / 1000 + 2);
         ensure!(
