@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::conservation::RelayCounters;
 
 /// Reasons that end a client's packet which was to a service, and was found to be its client's.
-const REFUSED: [&str; 29] = [
+const REFUSED: [&str; 27] = [
     "blocked",
     "banned",
     "filter_reflector_port",
@@ -40,8 +40,6 @@ const REFUSED: [&str; 29] = [
     "no_peer",
     "peer_unresolved",
     "head_room",
-    "icmp_mtu_too_small",
-    "internal",
 ];
 
 /// What is counted of a client, or of many.

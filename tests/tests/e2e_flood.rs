@@ -30,7 +30,8 @@ const SPOOFED_PREFIXES: f64 = 40.0;
 
 const ROUNDS: usize = 3;
 const SETTLE: Duration = Duration::from_millis(300);
-const WINDOW: Duration = Duration::from_millis(1500);
+/// Whole seconds: each visitor asks once a second.
+const WINDOW: Duration = Duration::from_secs(2);
 /// What must be left of the undisturbed run.
 const LEFT: f64 = 0.95;
 
@@ -241,9 +242,11 @@ fn a_flood_that_nothing_limits_is_noticed() -> Result<()> {
 #[test]
 fn every_packet_of_a_flood_reaches_the_relay() -> Result<()> {
     privileged("every_packet_of_a_flood_reaches_the_relay", || {
-        const PACKETS: u64 = 30_000;
+        const PACKETS: u64 = 10_000;
         let options = Options { attacker: true, ..Options::default() };
-        let system = EndToEnd::start(Setup { options, ..Setup::default() })?;
+        let mut system = EndToEnd::start(Setup { options, ..Setup::default() })?;
+        // They are not limited: the link behind the relay may not hold them all.
+        system.may_lose = true;
         for sources in ALL.into_iter().chain([Sources::FreshTwice]) {
             for (kind, port) in [(Kind::Udp(20), ECHO), (Kind::Syn, WEB), (Kind::Ack, WEB)] {
                 let before = system.ingress.counters()?;

@@ -81,8 +81,14 @@ fn headers(hop: Hop) -> Result<Vec<Case>> {
         set16(frame, IP + 2, u16::try_from(total).unwrap_or(0));
     })?;
     cases.push(("ip_options", with_options));
-    for fragment in [0x2000, 0x0001, 0x2010, 0x1fff] {
-        cases.push(("fragment", changed(hop, |frame| set16(frame, IP + 6, fragment))?));
+    // A first fragment has ports; later ones meet a filter.
+    for (reason, fragment) in [
+        ("fragment", 0x2000),
+        ("filter_fragment", 0x0001),
+        ("filter_fragment", 0x2010),
+        ("filter_fragment", 0x1fff),
+    ] {
+        cases.push((reason, changed(hop, |frame| set16(frame, IP + 6, fragment))?));
     }
     Ok(cases)
 }
