@@ -48,13 +48,19 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_valid_file_ends_with_0_and_one_line() {
+fn a_valid_file_ends_with_0_and_says_what_it_makes() {
     let output = Files::new().check("good.toml", &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().collect();
     assert!(
-        stdout(&output).ends_with("is valid: ingress relay `ingress-1`, 2 services, 2 backends, 2 peers\n")
+        lines[0].ends_with("is valid: ingress relay `ingress-1`, 2 services, 2 backends, 2 peers"),
+        "{text}"
     );
-    assert_eq!(stderr(&output), "");
+    assert!(lines.len() == 2 && lines[1].contains("MiB"), "{text}");
+    // The files of its lists are not on this machine.
+    let notes = stderr(&output);
+    assert!(notes.lines().all(|line| line.starts_with("note: `lists.")), "{notes}");
 }
 
 #[test]
